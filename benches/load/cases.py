@@ -1,0 +1,162 @@
+"""The rows of the load bench: what is run, beside whom, and what the project holds itself to.
+
+Every figure of a row comes from one run of this program on this machine; a row gives ratios, not rates, and the
+noise of the machine beside them. Rows run their servers one after the other, `REPEATS` times in turn, and take medians.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from .mail import Load, Result, Sink, run
+from .servers import Absent, Aiosmtpd, Angarium, Haraka, Null, Postfix, Starter
+
+REPEATS = 3
+SINK_PORT = 2600
+HOOK = """async def message(envelope):
+    return None
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of RESULTS.md. `wanted` is the least (or most) that the project holds itself to; None: reported."""
+
+    case: str
+    figure: str
+    value: float | None
+    wanted: float | None = None
+    at_most: bool = False
+    noise: str = ""
+    detail: str = ""
+
+    @property
+    def verdict(self) -> str:
+        if self.value is None:
+            return "not run"
+        if self.wanted is None:
+            return "reported"
+        good = self.value <= self.wanted if self.at_most else self.value >= self.wanted
+        return "holds" if good else "SHORT"
+
+
+@dataclass
+class Figures:
+    """The runs of one server under one load."""
+
+    runs: list[Result] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        return statistics.median(run.rate for run in self.runs)
+
+    @property
+    def cpu(self) -> float:
+        return statistics.median(run.cpu_per_thousand for run in self.runs)
+
+    @property
+    def noise(self) -> str:
+        return f"{statistics.median(run.noise.percent for run in self.runs):.0f} %"
+
+    @property
+    def trouble(self) -> str:
+        return next((run.trouble for run in self.runs if not run.ok), "")
+
+    def __str__(self) -> str:
+        text = f"{self.rate:,.0f}/s, {self.cpu:.3f} CPU s per 1,000"
+        return f"{text}, NOT OK: {self.trouble}" if self.trouble else text
+
+
+def measure(starter: Starter, load: Load, *, relay: bool = False, repeats: int = REPEATS) -> Figures | None:
+    """Runs one server under one load; None when the peer is not installed (says so on standard error)."""
+    figures = Figures()
+    sink = Sink(SINK_PORT) if relay else None
+    try:
+        with starter(relay_to=SINK_PORT if relay else None) as server:
+            warm = Load(min(200, load.messages), load.sessions, load.size, load.reuse)
+            run(warm, server.port, server.account, sink)
+            for _ in range(repeats):
+                figures.runs.append(run(load, server.port, server.account, sink))
+    except Absent as absent:
+        print(f"left out: {absent}", file=sys.stderr)
+        return None
+    finally:
+        if sink is not None:
+            sink.close()
+    return figures
+
+
+def ratio(ours: float, theirs: Figures | None, get: str) -> float | None:
+    return ours / getattr(theirs, get) if theirs else None
+
+
+class Scale:
+    """How many messages a case sends: enough to measure, or few enough for a smoke run."""
+
+    def __init__(self, *, smoke: bool) -> None:
+        self.smoke = smoke
+        self.repeats = 1 if smoke else REPEATS
+
+    def messages(self, full: int) -> int:
+        return max(200, full // 50) if self.smoke else full
+
+
+def accept(scale: Scale) -> Iterable[Row]:
+    """Durable accept with delivery suspended, 20 sessions of 4 KiB."""
+    for reuse, share, cpu_share in ((False, 0.6, 0.17), (True, 0.85, 0.08)):
+        how = "reuse" if reuse else "one per connection"
+        case = f"durable accept, 20 sessions, 4 KiB, {how}"
+        fast = Load(scale.messages(40_000 if reuse else 15_000), reuse=reuse)
+        slow = Load(scale.messages(4_000), reuse=reuse)
+        ceiling = measure(Null, fast, repeats=scale.repeats)
+        ours = measure(Angarium, fast, repeats=scale.repeats)
+        assert ours is not None
+        yield Row(case, "share of the ceiling", ratio(ours.rate, ceiling, "rate"), share, noise=ours.noise,
+                  detail=f"{ours}; ceiling {ceiling}")  # fmt: skip
+        for peer in (Postfix, Haraka, Aiosmtpd):
+            theirs = measure(peer, slow, repeats=scale.repeats)
+            yield Row(case, f"times {peer.name}", ratio(ours.rate, theirs, "rate"), noise=ours.noise, detail=str(theirs))
+            if peer is Postfix:
+                yield Row(case, "server CPU per message, share of postfix", ratio(ours.cpu, theirs, "cpu"), cpu_share,
+                          at_most=True, noise=ours.noise)  # fmt: skip
+
+
+def accept_large(scale: Scale) -> Iterable[Row]:
+    """Durable accept of 100 KiB messages."""
+    case = "durable accept, 20 sessions, 100 KiB, one per connection"
+    ours = measure(Angarium, Load(scale.messages(5_000), size=102_400), repeats=scale.repeats)
+    theirs = measure(Postfix, Load(scale.messages(1_500), size=102_400), repeats=scale.repeats)
+    assert ours is not None
+    yield Row(case, "times postfix", ratio(ours.rate, theirs, "rate"), 8, noise=ours.noise, detail=f"{ours}; {theirs}")
+
+
+def relay(scale: Scale) -> Iterable[Row]:
+    """From first injection to last delivery at smtp-sink."""
+    for reuse, times in ((False, 5), (True, 18)):
+        case = f"relay to smtp-sink, 20 sessions, 4 KiB, {'reuse' if reuse else 'one per connection'}"
+        ours = measure(Angarium, Load(scale.messages(20_000), reuse=reuse), relay=True, repeats=scale.repeats)
+        assert ours is not None
+        for peer in (Postfix, Haraka):
+            theirs = measure(peer, Load(scale.messages(1_500), reuse=reuse), relay=True, repeats=scale.repeats)
+            wanted = times if peer is Postfix else None
+            yield Row(case, f"times {peer.name}", ratio(ours.rate, theirs, "rate"), wanted, noise=ours.noise,
+                      detail=f"{ours}; {theirs}")  # fmt: skip
+            if peer is Postfix:
+                yield Row(case, "server CPU per message, share of postfix", ratio(ours.cpu, theirs, "cpu"), 0.1,
+                          at_most=True, noise=ours.noise)  # fmt: skip
+
+
+def hook(scale: Scale) -> Iterable[Row]:
+    """A site rule in Python asked for every message."""
+    load = Load(scale.messages(30_000), reuse=True)
+    without = measure(Angarium, load, repeats=scale.repeats)
+    asked = measure(lambda **options: Angarium(hook=HOOK, **options), load, repeats=scale.repeats)
+    assert without is not None and asked is not None
+    yield Row("a Python rule asked for every message, 20 sessions, 4 KiB, reuse", "share of the rate without",
+              asked.rate / without.rate, 0.6, noise=asked.noise, detail=f"{asked}; without {without}")  # fmt: skip
+
+
+CASES = {"accept": accept, "accept-large": accept_large, "relay": relay, "hook": hook}

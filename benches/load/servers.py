@@ -1,0 +1,281 @@
+"""The servers under load, each started in a folder and an account of its own and ended by its own processes' ids.
+
+`Angarium` is the installed command of the environment that runs the bench. `Postfix`, `Haraka` and `Aiosmtpd` are the
+peers; one that is not installed says how it comes and its rows are left out. All relay to a sink, or keep the mail
+when `relay` is false: Postfix and Angarium with delivery held, the others with a queue that ends at the disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from .machine import Account
+from .mail import program, wait_for_port
+
+STOP_SECONDS = 20
+
+
+class Absent(Exception):
+    """The peer is not installed; the text says how it comes."""
+
+
+class Server:
+    """A server on `port`, running from `start` to `stop`."""
+
+    name = ""
+    port = 0
+
+    def __init__(self, *, relay_to: int | None) -> None:
+        self.relay_to = relay_to
+        self.folder = Path(tempfile.mkdtemp(prefix=f"angarium-bench-{self.name}-"))
+        self.folder.chmod(0o755)
+        self.account = Account(self.name)
+
+    def start(self) -> None:
+        self.prepare()
+        self.launch()
+        wait_for_port(self.port)
+
+    def prepare(self) -> None:
+        raise NotImplementedError
+
+    def launch(self) -> None:
+        raise NotImplementedError
+
+    def spawn(self, command: list[str], **environment: str) -> int:
+        log = (self.folder / "server.log").open("ab")
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **environment},
+            cwd=self.folder,
+            start_new_session=True,
+            preexec_fn=self.account.join,
+        )
+        self.account.follow(process.pid)
+        self.process = process
+        return process.pid
+
+    def end(self, sign: signal.Signals = signal.SIGTERM) -> None:
+        """Ends the processes of the account, gently first."""
+        until = time.monotonic() + STOP_SECONDS
+        while pids := self.account.pids():
+            for pid in pids:
+                try_kill(pid, sign)
+            if hasattr(self, "process"):
+                self.process.poll()
+            if time.monotonic() > until:
+                sign, until = signal.SIGKILL, time.monotonic() + STOP_SECONDS
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        self.end()
+        self.account.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Server:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def try_kill(pid: int, sign: signal.Signals) -> None:
+    try:
+        os.kill(pid, sign)
+    except ProcessLookupError:
+        pass
+
+
+class Angarium(Server):
+    """The bundled server. `hook`: the text of a policy file whose functions are asked."""
+
+    name = "angarium"
+    port = 2530
+
+    def __init__(self, *, relay_to: int | None, hook: str = "") -> None:
+        super().__init__(relay_to=relay_to)
+        self.hook = hook
+
+    def prepare(self) -> None:
+        smarthost = self.relay_to or 9  # discard: nothing listens there, and nothing is sent while suspended
+        parts = [
+            f'[server]\nhostname = "mx.load.example"\ndata = {json.dumps(str(self.folder / "data"))}\n',
+            f'[[listen]]\naddress = "127.0.0.1:{self.port}"\nprofile = "relay"\n',
+            '[relay]\nnetworks = ["127.0.0.0/8"]\n',
+            f'[smarthost]\nhost = "[127.0.0.1]"\nport = {smarthost}\n',
+            f'[control]\naddress = "127.0.0.1:{self.port + 1}"\n',
+            f"[delivery]\nsuspended = {json.dumps(self.relay_to is None)}\n",
+        ]
+        if self.hook:
+            (self.folder / "policy.py").write_text(self.hook)
+            parts.append('[hooks]\nfile = "policy.py"\n')
+        (self.folder / "angarium.toml").write_text("\n".join(parts))
+
+    def launch(self) -> None:
+        command = str(Path(sys.executable).parent / "angarium")
+        self.spawn([command, "serve", "--config", str(self.folder / "angarium.toml")])
+
+
+class Postfix(Server):
+    """An own instance of Debian's Postfix with its defaults."""
+
+    name = "postfix"
+    port = 2540
+
+    def prepare(self) -> None:
+        try:
+            program("postfix")
+        except SystemExit as error:
+            raise Absent(str(error)) from None
+        for part in ("etc", "spool", "data"):
+            (self.folder / part).mkdir()
+        shutil.chown(self.folder / "data", "postfix")
+        settings = {
+            "compatibility_level": "3.6",
+            "queue_directory": self.folder / "spool",
+            "data_directory": self.folder / "data",
+            "command_directory": "/usr/sbin",
+            "daemon_directory": "/usr/lib/postfix/sbin",
+            "mail_owner": "postfix",
+            "setgid_group": "postdrop",
+            "maillog_file": self.folder / "maillog",
+            "maillog_file_prefixes": self.folder,
+            "myhostname": "mx.load.example",
+            "mydestination": "",
+            "inet_interfaces": "127.0.0.1",
+            "inet_protocols": "ipv4",
+            "mynetworks": "127.0.0.0/8",
+            "smtpd_relay_restrictions": "permit_mynetworks, reject",
+            "alias_maps": "",
+            "alias_database": "",
+            "local_recipient_maps": "",
+            "relayhost": f"[127.0.0.1]:{self.relay_to or 9}",
+        }
+        if self.relay_to is None:
+            settings["smtpd_recipient_restrictions"] = "check_client_access static:HOLD, permit"
+        text = "".join(f"{key} = {value}\n" for key, value in settings.items())
+        (self.folder / "etc" / "main.cf").write_text(text)
+        (self.folder / "etc" / "master.cf").write_text(self.services())
+
+    def services(self) -> str:
+        """master.cf: the services of a default installation that this load can touch."""
+        lines = [f"127.0.0.1:{self.port} inet n - n - - smtpd", "pickup unix n - n 60 1 pickup"]
+        lines += ["cleanup unix n - n - 0 cleanup", "qmgr unix n - n 300 1 qmgr", "rewrite unix - - n - - trivial-rewrite"]
+        lines += [f"{name} unix - - n - 0 bounce" for name in ("bounce", "defer", "trace")]
+        lines += ["flush unix n - n 1000? 0 flush", "proxymap unix - - n - - proxymap", "smtp unix - - n - - smtp"]
+        lines += ["relay unix - - n - - smtp", "showq unix n - n - - showq", "error unix - - n - - error"]
+        lines += ["retry unix - - n - - error", "anvil unix - - n - 1 anvil", "scache unix - - n - 1 scache"]
+        return "\n".join([*lines, "postlog unix-dgram n - n - 1 postlogd", ""])
+
+    def launch(self) -> None:
+        command = [program("postfix"), "-c", str(self.folder / "etc"), "start"]
+        subprocess.run(command, preexec_fn=self.account.join, capture_output=True, check=True)
+
+    def stop(self) -> None:
+        command = [program("postfix"), "-c", str(self.folder / "etc"), "stop"]
+        subprocess.run(command, capture_output=True, check=False)
+        super().stop()
+
+
+class Haraka(Server):
+    """Haraka from npm, in HARAKA_HOME or a folder in the cache; its queue is on disk, its outbound to the sink."""
+
+    name = "haraka"
+    port = 2550
+
+    def prepare(self) -> None:
+        home = Path(os.environ.get("HARAKA_HOME", Path.home() / ".cache" / "angarium-peers" / "haraka"))
+        self.script = home / "node_modules" / "Haraka" / "bin" / "haraka"
+        if not self.script.exists():
+            raise Absent(f"Haraka is not installed; npm install --prefix {home} Haraka brings it")
+        for part in ("config", "plugins", "queue"):
+            (self.folder / part).mkdir()
+        texts = {
+            "config/plugins": "to_sink\n",
+            "config/smtp.ini": f"listen=127.0.0.1:{self.port}\n",
+            "config/log.ini": "[main]\nlevel=error\n",
+            "config/me": "mx.load.example\n",
+            "config/outbound.ini": "local_mx_ok=true\ninet_prefer=v4\nconcurrency_max=100\n"
+            + ("" if self.relay_to else "disabled=true\n"),
+            "plugins/to_sink.js": HARAKA_PLUGIN % (self.relay_to or 9),
+        }
+        for name, text in texts.items():
+            (self.folder / name).write_text(text)
+
+    def launch(self) -> None:
+        self.spawn(["node", str(self.script), "-c", str(self.folder)])
+
+
+HARAKA_PLUGIN = """'use strict'
+exports.register = function () {
+  this.register_hook('rcpt', 'take')
+  this.register_hook('get_mx', 'sink')
+}
+exports.take = (next, connection) => { connection.relaying = true; next(OK) }
+exports.sink = (next) => next(OK, { exchange: '127.0.0.1', port: %d, priority: 0 })
+"""
+
+
+class Aiosmtpd(Server):
+    """aiosmtpd with a handler that writes each message to a file and syncs it before the reply."""
+
+    name = "aiosmtpd"
+    port = 2560
+
+    def prepare(self) -> None:
+        if subprocess.run([sys.executable, "-c", "import aiosmtpd"], capture_output=True, check=False).returncode:
+            raise Absent("aiosmtpd is not installed; pip install aiosmtpd brings it")
+        (self.folder / "durable_handler.py").write_text(AIOSMTPD_HANDLER)
+        (self.folder / "mail").mkdir()
+
+    def launch(self) -> None:
+        listen = f"127.0.0.1:{self.port}"
+        command = [sys.executable, "-m", "aiosmtpd", "-n", "-l", listen, "-c", "durable_handler.Durable"]
+        self.spawn(command, PYTHONPATH=str(self.folder))
+
+
+AIOSMTPD_HANDLER = """import itertools, os
+
+class Durable:
+    numbers = itertools.count()
+
+    async def handle_DATA(self, server, session, envelope):
+        fd = os.open(f"mail/{next(self.numbers)}", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        os.write(fd, envelope.content)
+        os.fdatasync(fd)
+        os.close(fd)
+        return "250 2.0.0 kept"
+"""
+
+
+class Null(Server):
+    """smtp-sink itself as the server: the ceiling of the load generator."""
+
+    name = "ceiling"
+    port = 2570
+
+    def prepare(self) -> None:
+        pass
+
+    def launch(self) -> None:
+        self.spawn([program("smtp-sink"), "-u", "nobody", f"127.0.0.1:{self.port}", "1000"])
+
+
+Starter = Callable[..., Server]

@@ -1,0 +1,203 @@
+//! The tables that cross the bridge beside the policy: verdicts of hooks, submissions, outcomes of Python next hops.
+//!
+//! MessagePack maps by field name, mirrored in `python/angarium/engine.py`; a field left out has its default, an
+//! unknown one is an error. Nothing here decides; `accept` and `asks` read these.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use angarium_nouns::reply::EnhancedCode;
+use angarium_nouns::{Millis, Reply};
+
+/// What a hook may say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decision {
+    #[default]
+    Accept,
+    /// 5xx; at connect the session ends.
+    Reject,
+    /// 4xx.
+    Defer,
+    /// Accepted, and kept back until released or `until`.
+    Hold,
+    /// Accepted in words, delivered to nobody, journalled.
+    Discard,
+}
+
+/// A hook's answer. The reply fields count for reject and defer; empty means the table's own words.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Verdict {
+    pub decision: Decision,
+    /// 400 to 599; 0: 550 or 451 by the decision.
+    pub code: u16,
+    /// `5.7.1`; empty: 5.7.1 or 4.7.1.
+    pub enhanced: String,
+    pub text: String,
+    /// Hold deadline; 0: the policy's.
+    pub until: Millis,
+    /// message: decisions for single recipients by number; who is not named has the decision above.
+    pub recipients: BTreeMap<u32, Verdict>,
+    /// message: header edits in order: (0 add the line in front | 1 remove all fields of the name, line or name).
+    pub edits: Vec<(u8, ByteBuf)>,
+    /// mail, message: another envelope sender ("" is the null path).
+    pub sender: Option<String>,
+    /// message: recipients added.
+    pub add_recipients: Vec<String>,
+    /// message: another content, whole, CRLF lines.
+    pub body: Option<ByteBuf>,
+    /// Route tag, class (0 urgent … 3 bulk), tenant, campaign; `None`: as it was.
+    pub tag: Option<String>,
+    pub class: Option<u8>,
+    pub tenant: Option<String>,
+    pub campaign: Option<String>,
+}
+
+/// One recipient of a submission.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SubmittedRecipient {
+    pub address: String,
+    pub original: String,
+    /// Bits: 1 never, 2 success, 4 failure, 8 delay; 0: as we choose.
+    pub notify: u8,
+    pub sender: Option<String>,
+    pub variant: u16,
+    pub tag: String,
+    /// Not before; 0: at once.
+    pub due: Millis,
+    /// Held until released; `due` is then the hold deadline.
+    pub held: bool,
+    /// Substitution fields.
+    pub fields: Vec<(String, String)>,
+}
+
+/// A message from code (API, vendor dialects, CLI): the same stages as over SMTP.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Submission {
+    pub sender: String,
+    pub recipients: Vec<SubmittedRecipient>,
+    /// As in Received: HTTP, LOCAL.
+    pub protocol: String,
+    pub peer: String,
+    pub login: String,
+    pub tenant: String,
+    pub stream: String,
+    pub campaign: String,
+    /// 0 urgent … 3 bulk; `None`: normal.
+    pub class: Option<u8>,
+    pub tls_demand: u8,
+    pub smtputf8: bool,
+    pub eight_bit: bool,
+    pub envid: String,
+    /// 0 unset, 1 FULL, 2 HDRS.
+    pub ret: u8,
+    pub deadline: Option<Millis>,
+    pub idempotency: Option<ByteBuf>,
+    /// Failures may be reported to the sender.
+    pub may_report: bool,
+    /// Add Date and Message-ID when missing.
+    pub complete: bool,
+    /// Variants: (sender pattern, edits, substitutions, signing set).
+    pub variants: Vec<SubmittedVariant>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SubmittedVariant {
+    pub sender: String,
+    pub edits: Vec<(u8, ByteBuf)>,
+    pub substitutions: Vec<(String, String)>,
+    pub signing: String,
+}
+
+/// How a Python next hop ended with one entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PythonOutcome {
+    /// delivered, deferred, failed.
+    pub outcome: String,
+    /// A reason class by name; empty: other.
+    pub reason: String,
+    /// As an SMTP peer would say it; 0: none.
+    pub code: u16,
+    pub text: String,
+    /// Who answered, for the journal.
+    pub host: String,
+    pub may_repeat: bool,
+}
+
+impl Default for PythonOutcome {
+    fn default() -> Self {
+        Self {
+            outcome: "deferred".into(),
+            reason: String::new(),
+            code: 0,
+            text: String::new(),
+            host: String::new(),
+            may_repeat: false,
+        }
+    }
+}
+
+/// Bytes that are no such table, for the caller in one sentence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TableError(pub String);
+
+/// Reads a table; empty bytes are the default.
+pub fn decode<T: serde::de::DeserializeOwned + Default>(bytes: &[u8]) -> Result<T, TableError> {
+    if bytes.is_empty() {
+        return Ok(T::default());
+    }
+    rmp_serde::from_slice(bytes).map_err(|error| TableError(error.to_string()))
+}
+
+impl Verdict {
+    /// The reply that a refusal gives: the hook's words where they are sound, else the table's.
+    pub fn reply(&self) -> Reply {
+        let permanent = self.decision == Decision::Reject;
+        let (code, class) = if permanent { (550, 5) } else { (451, 4) };
+        let enhanced = EnhancedCode::split(&self.enhanced).map_or(EnhancedCode(class, 7, 1), |(code, _)| code);
+        let text = if self.text.is_empty() { default_text(permanent).to_owned() } else { self.text.clone() };
+        let wanted = if self.code == 0 { code } else { self.code };
+        if wanted / 100 != u16::from(class) {
+            return Reply::new(code, (class, 7, 1), default_text(permanent));
+        }
+        Reply::checked(wanted, Some(enhanced), text)
+            .unwrap_or_else(|_| Reply::new(code, (class, 7, 1), default_text(permanent)))
+    }
+}
+
+fn default_text(permanent: bool) -> &'static str {
+    if permanent { "Refused by the policy of this site" } else { "Not now by the policy of this site, come again" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_of_verdicts_are_sound() {
+        let say = |decision, code, enhanced: &str, text: &str| {
+            Verdict { decision, code, enhanced: enhanced.into(), text: text.into(), ..Verdict::default() }
+                .reply()
+                .to_string()
+        };
+        assert_eq!(say(Decision::Reject, 554, "5.6.1", "no"), "554 5.6.1 no");
+        assert_eq!(say(Decision::Defer, 0, "", "later"), "451 4.7.1 later");
+        assert_eq!(say(Decision::Reject, 250, "", "x"), "550 5.7.1 Refused by the policy of this site");
+        assert_eq!(say(Decision::Reject, 0, "4.0.0", "x"), "550 5.7.1 Refused by the policy of this site");
+        assert_eq!(say(Decision::Reject, 0, "", "a\r\nb"), "550 5.7.1 Refused by the policy of this site");
+    }
+
+    #[test]
+    fn empty_bytes_accept() {
+        assert_eq!(decode::<Verdict>(b""), Ok(Verdict::default()));
+        assert!(decode::<Verdict>(b"\x81\xa1x\x01").is_err());
+    }
+}

@@ -1,0 +1,148 @@
+//! The policy as sessions read it: compiled once, shared, swapped whole.
+//!
+//! [`Compiled::recipient`] is the whole question of who may send to whom; hooks and keyed stores come after it.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use angarium_nouns::{Address, Reply};
+use angarium_smtp::ServerSettings;
+
+use super::networks::{Domains, Networks, Pattern};
+use super::{Listener, Policy, PolicyError};
+
+const RELAYING_REFUSED: Reply = Reply::new(550, (5, 7, 1), "Relaying refused");
+const NO_SUCH_RECIPIENT: Reply = Reply::new(550, (5, 1, 1), "No such recipient here");
+
+/// One listening socket's face, for trusted clients and for others.
+#[derive(Debug)]
+pub struct Face {
+    pub listener: Listener,
+    pub others: Arc<ServerSettings>,
+    pub trusted: Arc<ServerSettings>,
+}
+
+#[derive(Debug)]
+pub struct Compiled {
+    pub generation: u64,
+    pub table: Policy,
+    pub faces: Vec<Face>,
+    trusted: Networks,
+    local: Domains,
+    relay: Domains,
+    recipients: HashSet<Box<str>>,
+    route_tags: Vec<TagRule>,
+}
+
+#[derive(Debug)]
+struct TagRule {
+    sender: Pattern,
+    recipient: Pattern,
+    listener: Box<str>,
+    tenant: Box<str>,
+    tag: Box<str>,
+}
+
+/// What a route tag is looked up by.
+#[derive(Debug, Clone, Copy)]
+pub struct TagQuestion<'a> {
+    pub sender: Option<&'a Address>,
+    pub recipient: &'a Address,
+    pub listener: &'a str,
+    pub tenant: &'a str,
+}
+
+impl Compiled {
+    pub fn compile(table: Policy, previous_generation: u64) -> Result<Self, PolicyError> {
+        let generation = if table.generation == 0 { previous_generation + 1 } else { table.generation };
+        Ok(Self {
+            generation,
+            trusted: Networks::compile("trusted_networks", &table.trusted_networks)?,
+            local: Domains::compile("local_domains", &table.local_domains)?,
+            relay: Domains::compile("relay_domains", &table.relay_domains)?,
+            recipients: recipients(&table)?,
+            route_tags: route_tags(&table)?,
+            faces: table.listeners.iter().map(|listener| Face::new(&table, listener)).collect(),
+            table,
+        })
+    }
+
+    pub fn face(&self, listener: u16) -> Option<&Face> {
+        self.faces.get(usize::from(listener))
+    }
+
+    pub fn is_trusted(&self, listener: &Listener, peer: IpAddr) -> bool {
+        listener.trusted || self.trusted.contains(peer)
+    }
+
+    /// May a message to this recipient come in from a client of this kind?
+    pub fn recipient(&self, trusted: bool, recipient: &Address) -> Result<(), Reply> {
+        if self.local.contains(recipient.host()) {
+            return if self.exists(recipient) { Ok(()) } else { Err(NO_SUCH_RECIPIENT) };
+        }
+        if trusted || self.table.accept_any || self.relay.contains(recipient.host()) {
+            return Ok(());
+        }
+        Err(RELAYING_REFUSED)
+    }
+
+    /// RFC 5321 4.5.1: postmaster exists wherever mail is taken.
+    fn exists(&self, recipient: &Address) -> bool {
+        self.recipients.is_empty()
+            || recipient.local().eq_ignore_ascii_case("postmaster")
+            || self.recipients.contains(mailbox_key(recipient.local(), &recipient.host().key()).as_str())
+            || self.recipients.contains(mailbox_key("", &recipient.host().key()).as_str())
+    }
+
+    /// The tag of the first rule that matches, or "".
+    pub fn route_tag(&self, question: TagQuestion<'_>) -> &str {
+        self.route_tags.iter().find(|rule| rule.matches(question)).map_or("", |rule| &rule.tag)
+    }
+}
+
+impl TagRule {
+    fn matches(&self, question: TagQuestion<'_>) -> bool {
+        (self.listener.is_empty() || *self.listener == *question.listener)
+            && (self.tenant.is_empty() || *self.tenant == *question.tenant)
+            && self.sender.matches(question.sender)
+            && self.recipient.matches(Some(question.recipient))
+    }
+}
+
+/// Local parts are compared without case, as every site does that we know of.
+fn mailbox_key(local: &str, host: &str) -> String {
+    format!("{}@{host}", local.to_lowercase())
+}
+
+fn recipients(table: &Policy) -> Result<HashSet<Box<str>>, PolicyError> {
+    let mut set = HashSet::new();
+    for (number, text) in table.local_recipients.iter().enumerate() {
+        let bad = |why: String| PolicyError::new(format!("local_recipients[{number}]"), why);
+        let key = match text.strip_prefix('@') {
+            Some(host) => {
+                let host = angarium_nouns::Host::parse(host).map_err(|error| bad(format!("{text:?}: {error}")))?;
+                mailbox_key("", &host.key())
+            }
+            None => {
+                let address = Address::parse(text).map_err(|error| bad(format!("{text:?}: {error}")))?;
+                mailbox_key(address.local(), &address.host().key())
+            }
+        };
+        set.insert(key.into());
+    }
+    Ok(set)
+}
+
+fn route_tags(table: &Policy) -> Result<Vec<TagRule>, PolicyError> {
+    let rule = |(number, row): (usize, &super::RouteTagRule)| {
+        Ok(TagRule {
+            sender: Pattern::compile(&format!("route_tags[{number}].sender"), &row.sender)?,
+            recipient: Pattern::compile(&format!("route_tags[{number}].recipient"), &row.recipient)?,
+            listener: row.listener.as_str().into(),
+            tenant: row.tenant.as_str().into(),
+            tag: row.tag.as_str().into(),
+        })
+    };
+    table.route_tags.iter().enumerate().map(rule).collect()
+}

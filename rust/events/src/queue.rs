@@ -17,12 +17,13 @@ use crate::sync::{Arc, Mutex};
 pub enum Level {
     Fault = 0,
     RouteWanted = 1,
-    PlanReport = 2,
-    JournalGrew = 3,
+    PlanWanted = 2,
+    PlanReport = 3,
+    JournalGrew = 4,
 }
 
 impl Level {
-    pub const ALL: [Self; 4] = [Self::Fault, Self::RouteWanted, Self::PlanReport, Self::JournalGrew];
+    pub const ALL: [Self; 5] = [Self::Fault, Self::RouteWanted, Self::PlanWanted, Self::PlanReport, Self::JournalGrew];
 
     fn bit(self) -> u8 {
         1 << self as u8

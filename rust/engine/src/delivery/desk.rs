@@ -1,0 +1,75 @@
+//! What every delivery shares: the ledger, the clock, settings, health marks, figures, reports; and how it is stopped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use angarium_ledger::Ledger;
+use angarium_nouns::Millis;
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, Semaphore};
+
+use super::counters::DeliveryCounters;
+use super::handover::Handovers;
+use super::health::Health;
+use super::idle::IdlePool;
+use super::reports::Reports;
+use super::settings::DeliverySettings;
+use crate::clock::Clock;
+
+/// Jobs of the delivery room on the blocking pool at once: cold reads, body files, Maildir syncs. Four are enough
+/// to keep one disk busy.
+const BLOCKING_JOBS: usize = 4;
+
+pub struct Desk {
+    pub ledger: Arc<Ledger>,
+    pub clock: Clock,
+    pub settings: ArcSwap<DeliverySettings>,
+    pub counters: DeliveryCounters,
+    pub health: Health,
+    pub reports: Reports,
+    pub idle: IdlePool,
+    pub handovers: Handovers,
+    /// Wakes the driver: work appeared, or a connection ended.
+    pub work: Notify,
+    blocking: Semaphore,
+    stopping: AtomicBool,
+}
+
+impl Desk {
+    pub fn new(ledger: Arc<Ledger>, clock: Clock, settings: DeliverySettings, handovers: Handovers) -> Self {
+        Self {
+            ledger,
+            clock,
+            settings: ArcSwap::from_pointee(settings),
+            counters: DeliveryCounters::default(),
+            health: Health::default(),
+            reports: Reports::default(),
+            idle: IdlePool::default(),
+            handovers,
+            work: Notify::new(),
+            blocking: Semaphore::new(BLOCKING_JOBS),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    pub fn now(&self) -> Millis {
+        self.clock.now()
+    }
+
+    /// No new transaction may begin.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.idle.close();
+        self.work.notify_one();
+    }
+
+    /// Runs what blocks on the pool for it, a bounded number at once. `None`: it panicked or the engine is ending.
+    pub async fn block<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let _permit = self.blocking.acquire().await.ok()?;
+        tokio::task::spawn_blocking(job).await.ok()
+    }
+}

@@ -1,0 +1,71 @@
+//! From a lease to envelopes: the stage *load and group*.
+//!
+//! Leased recipients of one message go into one envelope when sender, variant and substitutions agree (RET, ENVID
+//! and TLS demand belong to the message, so they agree already), at most `limit` in one. The content is shared.
+
+use std::sync::Arc;
+
+use angarium_ledger::{Content, Lease, LeasedEntry};
+use angarium_nouns::record::{RECIPIENTS_PER_BLOCK, Recipient, RecordError};
+use tokio::time::Instant;
+
+use super::render;
+
+/// One transaction to be: a sender, recipients, and the content with its variant.
+pub struct Envelope {
+    pub lease: Arc<Lease>,
+    pub content: Arc<Content>,
+    pub sender: String,
+    pub variant: u16,
+    pub recipients: Vec<Addressee>,
+    /// When the lease was taken.
+    pub since: Instant,
+}
+
+/// One recipient of an envelope.
+pub struct Addressee {
+    pub leased: LeasedEntry,
+    pub recipient: Recipient,
+}
+
+/// Groups what was leased. A recipient that the record lacks is an error of the record.
+pub fn group(lease: &Arc<Lease>, content: &Arc<Content>, limit: usize, since: Instant) -> Result<Vec<Envelope>, RecordError> {
+    let mut envelopes: Vec<Envelope> = Vec::with_capacity(1);
+    let mut block = (usize::MAX, Vec::new());
+    for &leased in &lease.entries {
+        let recipient = pick(content, leased.number, &mut block)?;
+        let sender = render::sender(&content.head, &recipient, leased.number);
+        let personal = render::is_personal(&content.head, recipient.variant);
+        let fits = |envelope: &&mut Envelope| {
+            !personal
+                && envelope.sender == sender
+                && envelope.variant == recipient.variant
+                && envelope.recipients.len() < limit
+        };
+        let variant = recipient.variant;
+        let addressee = Addressee { leased, recipient };
+        match envelopes.iter_mut().rev().find(fits) {
+            Some(envelope) => envelope.recipients.push(addressee),
+            None => envelopes.push(Envelope {
+                lease: Arc::clone(lease),
+                content: Arc::clone(content),
+                sender,
+                variant,
+                recipients: vec![addressee],
+                since,
+            }),
+        }
+    }
+    Ok(envelopes)
+}
+
+/// Recipient `number`, decoding each block once as long as the numbers ascend.
+fn pick(content: &Content, number: u32, block: &mut (usize, Vec<Recipient>)) -> Result<Recipient, RecordError> {
+    let index = number as usize;
+    let wanted = index / RECIPIENTS_PER_BLOCK;
+    if block.0 != wanted {
+        *block = (wanted, content.head.recipients.block(wanted)?);
+    }
+    let found = block.1.get_mut(index % RECIPIENTS_PER_BLOCK);
+    found.map(std::mem::take).ok_or(RecordError::NoRecipient(number))
+}

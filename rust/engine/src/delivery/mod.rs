@@ -1,0 +1,129 @@
+//! Delivery: carries plans out. It asks the ledger which lanes have work, connects, speaks, judges, settles.
+//!
+//! One driver task, one task for each connection, local deliveries on the blocking pool. It decides nothing that a
+//! route or a plan decides. Promises: an entry that was leased is settled or given back exactly once; every wait is
+//! bounded; a failure of a host or more costs one fact and no attempts of the entries behind it.
+//!
+//! Order of reading: `driver`, `task`, `connection`, `transaction`, `wire`; local: `local`, `maildir`; Python's
+//! lanes: `handover`.
+
+mod connection;
+mod counters;
+mod desk;
+mod driver;
+mod envelope;
+mod handover;
+mod health;
+mod hosts;
+mod idle;
+mod local;
+mod maildir;
+mod render;
+mod reports;
+mod settings;
+mod task;
+mod transaction;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use angarium_ledger::Ledger;
+use angarium_nouns::outcome::{Outcome, Reason};
+use angarium_nouns::reply::Reply;
+
+pub use counters::DeliveryCounters;
+pub use handover::{Door, Handover};
+pub use reports::PlanReport;
+pub use settings::DeliverySettings;
+pub use transaction::rules;
+
+use crate::clock::Clock;
+use desk::Desk;
+
+/// How a Python next hop ended with one entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandoverResult {
+    /// From [`Handover::entries`].
+    pub number: u64,
+    pub outcome: Outcome,
+    pub reason: Reason,
+    pub reply: Option<Reply>,
+    /// Who answered, for the journal.
+    pub host: String,
+    pub may_repeat: bool,
+}
+
+/// The running room. Dropping it stops nothing; call [`Delivery::stop`].
+pub struct Delivery {
+    desk: Arc<Desk>,
+    driver: tokio::task::JoinHandle<()>,
+}
+
+/// Starts the driver on this runtime. It sets the ledger's waker to its own. `door` queues an event for Python.
+pub fn start(
+    runtime: &tokio::runtime::Handle,
+    ledger: Arc<Ledger>,
+    clock: Clock,
+    settings: DeliverySettings,
+    door: Door,
+) -> Delivery {
+    let desk = Arc::new(Desk::new(Arc::clone(&ledger), clock, settings, handover::Handovers::new(door)));
+    let woken = Arc::downgrade(&desk);
+    ledger.set_waker(Arc::new(move || {
+        if let Some(desk) = woken.upgrade() {
+            desk.work.notify_one();
+        }
+    }));
+    let driver = runtime.spawn(driver::drive(Arc::clone(&desk)));
+    Delivery { desk, driver }
+}
+
+impl Delivery {
+    /// For those that connections begin with from now on.
+    pub fn set_settings(&self, settings: DeliverySettings) {
+        self.desk.settings.store(Arc::new(settings));
+    }
+
+    /// Look again for lanes to run: a plan was set, a control released something.
+    pub fn wake(&self) {
+        self.desk.work.notify_one();
+    }
+
+    pub fn counters(&self) -> &DeliveryCounters {
+        &self.desk.counters
+    }
+
+    /// Sums of what happened on lanes since the last call.
+    pub fn plan_reports(&self, limit: usize) -> Vec<PlanReport> {
+        self.desk.reports.take(limit)
+    }
+
+    pub fn has_plan_reports(&self) -> bool {
+        !self.desk.reports.is_empty()
+    }
+
+    /// Answers of Python next hops; `false` for those that had expired.
+    pub fn settle(&self, results: &[HandoverResult]) -> Vec<bool> {
+        local::settle_handovers(&self.desk, results)
+    }
+
+    /// No new deliveries. Transactions under way go on to their final reply.
+    pub fn stop(&self) {
+        self.desk.stop();
+    }
+
+    /// Waits until nothing is under way, at most `patience`; then cuts off what is left. Gives the connections cut
+    /// off: their entries count as uncertain when their final dot was sent, else they return untouched.
+    pub async fn finish(self, patience: Duration) -> usize {
+        let Self { desk, mut driver } = self;
+        desk.stop();
+        if tokio::time::timeout(patience, &mut driver).await.is_ok() {
+            return 0;
+        }
+        desk.cut();
+        let cut = desk.counters.connections.load(std::sync::atomic::Ordering::Relaxed) as usize;
+        let _ = driver.await;
+        cut
+    }
+}

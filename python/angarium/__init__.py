@@ -1,0 +1,1 @@
+"""Angarium: a durable mail server and accelerated parts for mail, with a Rust core."""

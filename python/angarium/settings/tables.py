@@ -1,0 +1,358 @@
+"""The tables of angarium.toml, as frozen structs: what a site may say, and what holds when it says nothing.
+
+Field names are the keys of the file. The defaults are the safe first run: SMTP and control on loopback, every
+recipient taken into one catch-all mailbox, nothing leaves the machine. `reading` fills in folders and names, so that
+who gets a `Settings` finds nothing left to guess. Unknown keys are refused.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+from msgspec.structs import force_setattr
+
+from .kinds import (
+    AddressPattern,
+    DomainName,
+    DomainPattern,
+    Duration,
+    Endpoint,
+    HostName,
+    Mailbox,
+    NameServer,
+    Network,
+    OptionalEndpoint,
+    Rate,
+    Size,
+)
+
+Priority = Literal["urgent", "high", "normal", "bulk"]
+Tls = Literal["none", "encrypt", "verify"]
+Count = Annotated[int, Meta(ge=0, le=4_294_967_295)]
+Positive = Annotated[int, Meta(ge=1, le=4_294_967_295)]
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+# What the first run calls the mailbox that takes everything.
+CATCH_ALL = "catch-all"
+
+
+def time(text: str) -> Duration:
+    return Duration.parse(text)
+
+
+def times(text: str) -> tuple[Duration, ...]:
+    return tuple(Duration.parse(part) for part in text.split())
+
+
+def size(text: str) -> Size:
+    return Size.parse(text)
+
+
+class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[server]"""
+
+    # In banners, EHLO and Received fields. Empty: this machine's full name, or localhost.
+    hostname: str = ""
+    # Other names of ours, and addresses of ours that this machine cannot see (behind a translation): never relayed to.
+    names: tuple[DomainName, ...] = ()
+    addresses: tuple[Network, ...] = ()
+    # Everything we keep. Empty: $XDG_STATE_HOME/angarium.
+    data: str = ""
+    # Stands in message ids; differs on machines that share anything.
+    node: Annotated[int, Meta(ge=0, le=65_535)] = 0
+    # Threads of the engine; 0: one per core.
+    workers: Annotated[int, Meta(ge=0, le=1_024)] = 0
+
+
+class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[[listen]]: one listening socket and the face it shows."""
+
+    address: Endpoint
+    # For logs and metrics; empty: the profile.
+    name: str = ""
+    profile: Literal["public", "relay", "submission"] = "public"
+    banner: str = ""
+    max_size: Size = size("50MiB")
+    # RFC 5321 4.5.3.1.8 asks for 100 at least.
+    max_recipients: Positive = 1_000
+    max_line: Annotated[int, Meta(ge=1_000, le=1_048_576)] = 65_536
+    # What bare CR or LF from trusted clients meets; others are always refused.
+    bare_newline: Literal["reject", "normalise"] = "reject"
+    max_errors: Positive = 20
+    # Everybody who reaches this socket is trusted.
+    trusted: bool = False
+    tls: Tls = "none"
+    priority: Priority = "normal"
+    tenant: str = ""
+
+
+class Relay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[relay]: who may send on through us."""
+
+    # Their clients may send to anybody.
+    networks: tuple[Network, ...] = ()
+    # Anybody may send to these.
+    domains: tuple[DomainPattern, ...] = ()
+
+
+class Local(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[local]: mail that ends here."""
+
+    # Domain to mailbox.
+    domains: dict[DomainPattern, Mailbox] = field(default_factory=dict)
+    # Those that exist at these domains; empty: all.
+    recipients: tuple[AddressPattern, ...] = ()
+    # The mailbox for whatever has no other way; everybody may send to it, and nothing is sent out. Empty: none.
+    catch_all: Mailbox = Mailbox("")
+    # Where the Maildirs are. Empty: `mail` in the data folder.
+    folder: str = ""
+
+    def __post_init__(self) -> None:
+        # msgspec takes the keys of a table as they stand.
+        force_setattr(self, "domains", {DomainPattern.parse(key): box for key, box in self.domains.items()})
+
+
+class Route(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[[route]]: the first row whose domain and tag match says where mail goes."""
+
+    domain: DomainPattern = DomainPattern("*")
+    tag: str = ""
+    # mx: as the world's DNS says. smarthost: the host below. maildir: the mailbox below. fail: returned.
+    to: Literal["mx", "smarthost", "lmtp", "maildir", "fail"] = "smarthost"
+    host: HostName | None = None
+    port: Port = 25
+    # Look the host up by MX first.
+    mx: bool = False
+    mailbox: Mailbox = Mailbox("")
+    # fail: the words that the sender reads.
+    text: str = ""
+    tls: Tls = "none"
+    # Windows of its own; 0 or empty: those of [delivery].
+    connections: Count = 0
+    messages_per_connection: Count = 0
+    rate: Rate = Rate("")
+
+
+class Tag(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[[tag]]: marks recipients for a [[route]]; all that is given must match, the first row wins."""
+
+    tag: str
+    sender: AddressPattern = AddressPattern("")
+    recipient: AddressPattern = AddressPattern("")
+    listener: str = ""
+    tenant: str = ""
+
+
+class Smarthost(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[smarthost]: all mail without another way goes there."""
+
+    host: HostName
+    port: Port = 25
+    mx: bool = False
+    tls: Tls = "none"
+
+
+class Dns(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[dns]"""
+
+    # Empty: those of this machine.
+    servers: tuple[NameServer, ...] = ()
+    # Of one server, and of a whole look-up.
+    timeout: Duration = time("3s")
+    lifetime: Duration = time("12s")
+    # Answers kept, and for how long at least and at most, whatever their TTL says.
+    cache: Annotated[int, Meta(ge=16, le=10_000_000)] = 50_000
+    min_ttl: Duration = time("30s")
+    max_ttl: Duration = time("1d")
+    # A name whose servers fail is not asked for again so soon.
+    hold_down: Duration = time("30s")
+    # Look-ups at once.
+    queries: Annotated[int, Meta(ge=1, le=10_000)] = 200
+    # Believe DNSSEC answers of servers that are not on loopback.
+    trust_ad: bool = False
+
+
+class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[delivery.retry]: the waits before each new try, by reason; the last one repeats."""
+
+    greylist: tuple[Duration, ...] = times("5m 10m 20m 1h")
+    mailbox_full: tuple[Duration, ...] = times("1h 2h 4h")
+    throttle: tuple[Duration, ...] = times("5m 10m 20m 40m 1h")
+    tls: tuple[Duration, ...] = times("10m 30m 1h 2h")
+    dns: tuple[Duration, ...] = times("5m 10m 30m 1h")
+    uncertain: tuple[Duration, ...] = times("15m 30m 1h 2h")
+    # RFC 5321 4.5.4.1: soon a few times, then at longer intervals.
+    other: tuple[Duration, ...] = times("5m 10m 20m 40m 1h 2h 3h")
+
+
+class Delivery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[delivery]: how mail leaves."""
+
+    # Keep everything; nothing is delivered, not even into mailboxes.
+    suspended: bool = False
+    # Connections to one destination at once (Postfix uses 20).
+    connections: Annotated[int, Meta(ge=1, le=10_000)] = 20
+    messages_per_connection: Count = 1_000
+    # RFC 5321 4.5.3.1.8 lets every server take 100.
+    recipients_per_transaction: Annotated[int, Meta(ge=1, le=10_000)] = 100
+    rate: Rate = Rate("")
+    # The port of hosts found by MX.
+    port: Port = 25
+    # A local address to send from; empty: the system chooses.
+    source: str = ""
+    # The name for EHLO; empty: the server's.
+    hello: str = ""
+    # RFC 5321 4.5.4.1: 4 to 5 days.
+    expire: Duration = time("5d")
+    expire_reports: Duration = time("2d")
+    expire_holds: Duration = time("30d")
+    retry: Retry = Retry()
+
+
+class Reports(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[reports]: mail that says what became of mail."""
+
+    # In From; empty: postmaster at our hostname.
+    postmaster: str = ""
+    # Larger originals come back as their headers only (Postfix bounce_size_limit).
+    full_limit: Size = size("50KiB")
+    # 0: no delay notices.
+    delay_notice: Duration = time("0s")
+    # How long reports to one address wait for company.
+    collect: Duration = time("60s")
+
+
+class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[limits]"""
+
+    sessions: Positive = 10_000
+    # Trusted networks are exempt (Postfix smtpd_client_connection_count_limit).
+    sessions_per_address: Positive = 50
+    # 0: no limit.
+    transactions_per_session: Count = 0
+    # Bodies in memory, all sessions together.
+    memory: Size = size("128MiB")
+    # Larger bodies go to a file of their own while they arrive.
+    inline_body: Size = size("1MiB")
+    # RFC 5321 6.3 asks for 100 at least.
+    max_received: Positive = 100
+    max_header: Size = size("4MiB")
+    # Waiting recipients before new mail is put off; a million take about 80 MB.
+    entries: Annotated[int, Meta(ge=1)] = 20_000_000
+
+
+class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[timeouts]: RFC 5321 4.5.3.2 where it gives a number."""
+
+    command: Duration = time("5m")
+    data_block: Duration = time("5m")
+    data_total: Duration = time("1h")
+    # Octets per second that a body must reach on average.
+    data_rate: Count = 256
+    session: Duration = time("1d")
+    write: Duration = time("5m")
+    connect: Duration = time("30s")
+    greeting: Duration = time("5m")
+    hello: Duration = time("5m")
+    mail: Duration = time("5m")
+    rcpt: Duration = time("5m")
+    data: Duration = time("2m")
+    block: Duration = time("3m")
+    dot: Duration = time("10m")
+    quit: Duration = time("5s")
+    # A connection without work waits so long for some.
+    idle: Duration = time("2s")
+    # From the first SIGTERM to cutting off what is still being sent.
+    stop: Duration = time("30s")
+
+
+class Hook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[hooks.connect], [hooks.mail], [hooks.rcpt], [hooks.message]: other patience than [hooks] says."""
+
+    deadline: Duration | None = None
+    otherwise: Literal["accept", "defer"] | None = None
+
+
+class Hooks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[hooks]: the site's own policy file."""
+
+    # Python with `async def connect`, `mail`, `rcpt` or `message`. Empty: none.
+    file: str = ""
+    deadline: Duration = time("10s")
+    # When a hook fails or is late.
+    otherwise: Literal["accept", "defer"] = "defer"
+    # Questions open at once.
+    at_once: Annotated[int, Meta(ge=1, le=65_536)] = 1_024
+    connect: Hook = Hook()
+    mail: Hook = Hook()
+    rcpt: Hook = Hook()
+    message: Hook = Hook()
+
+
+class Control(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[control]: the API that `angarium queue` and others speak to."""
+
+    # On loopback only. Empty: only the socket.
+    address: OptionalEndpoint = OptionalEndpoint("127.0.0.1:8025")
+    # Unix socket, mode 0600. Empty: `control.sock` in the data folder.
+    socket: str = ""
+
+
+class Spool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[spool]"""
+
+    # Empty: `spool` in the data folder.
+    folder: str = ""
+    segment: Size = size("64MiB")
+    # One group commit closes at so many records or bytes.
+    group_records: Annotated[int, Meta(ge=1, le=4_096)] = 512
+    group_size: Size = size("1MiB")
+    # How long what happened waits for company before it is written.
+    journal_wait: Duration = time("50ms")
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole of angarium.toml. `reading.load` gives one in which nothing is left to guess."""
+
+    server: Server = Server()
+    listen: tuple[Listen, ...] = (Listen(address=Endpoint("127.0.0.1:2525")),)
+    relay: Relay = Relay()
+    local: Local = Local()
+    route: tuple[Route, ...] = ()
+    tag: tuple[Tag, ...] = ()
+    smarthost: Smarthost | None = None
+    dns: Dns = Dns()
+    delivery: Delivery = Delivery()
+    reports: Reports = Reports()
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+    hooks: Hooks = Hooks()
+    control: Control = Control()
+    spool: Spool = Spool()
+
+    @property
+    def data_folder(self) -> Path:
+        return Path(self.server.data)
+
+    @property
+    def spool_folder(self) -> Path:
+        return Path(self.spool.folder)
+
+    @property
+    def mail_folder(self) -> Path:
+        """Holds one Maildir per mailbox."""
+        return Path(self.local.folder)
+
+    @property
+    def control_socket(self) -> Path:
+        return Path(self.control.socket)
+
+    @property
+    def token_file(self) -> Path:
+        """Mode 0600; what the control API on TCP asks for."""
+        return self.data_folder / "control.token"
+
+    @property
+    def hooks_file(self) -> Path | None:
+        return Path(self.hooks.file) if self.hooks.file else None

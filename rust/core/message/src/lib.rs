@@ -1,1 +1,16 @@
+//! Messages as ranges in their bytes: read the header, put fields in front, pass over others, write reports.
+//!
+//! Nothing here decides, copies a body, knows the time or draws a number: times, identities and boundaries are
+//! arguments. Bytes of any kind can be read; nothing that a peer said can break a line that is written.
 #![forbid(unsafe_code)]
+
+pub mod body;
+pub mod date;
+pub mod edit;
+pub mod header;
+pub mod line;
+pub mod marks;
+pub mod report;
+pub mod trace;
+
+pub use header::{Field, Header, Overflow};

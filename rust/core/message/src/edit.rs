@@ -1,0 +1,31 @@
+//! Edits of a header as byte ranges: what to pass over when it is written, and what stands there instead in front.
+//!
+//! The message itself is never changed or copied: fields are added as a vector of their own in front of it, and a
+//! removed field is a range that the writer skips.
+
+use std::ops::Range;
+
+use crate::header::Header;
+
+/// Where the fields of these names stand, in order, neighbours joined.
+pub fn ranges_of(header: &Header<'_>, data: &[u8], names: &[&str]) -> Vec<Range<usize>> {
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    for field in header.fields() {
+        if !names.iter().any(|name| field.has_name(data, name)) {
+            continue;
+        }
+        let range = field.range();
+        match ranges.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => ranges.push(range),
+        }
+    }
+    ranges
+}
+
+/// What is left of `data` without the ranges, which are in order and do not overlap.
+pub fn kept<'a>(data: &'a [u8], skipped: &'a [Range<usize>]) -> impl Iterator<Item = &'a [u8]> {
+    let starts = std::iter::once(0).chain(skipped.iter().map(|range| range.end));
+    let ends = skipped.iter().map(|range| range.start).chain(std::iter::once(data.len()));
+    starts.zip(ends).map(|(start, end)| &data[start..end]).filter(|piece| !piece.is_empty())
+}

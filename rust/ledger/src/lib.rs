@@ -1,1 +1,33 @@
+//! The state of all mail: one [`Ledger`] over the spool's two logs and the queue's index.
+//!
+//! Promises S1–S6 of the design are kept here: a message is indexed only behind its fdatasync, an entry changes
+//! state in one place (settle), a fact frees nothing before it is durable. Everything is synchronous, takes `now`
+//! as an argument and is called from the engine's threads; the state lock is never held across a call of the disk.
+//! Who delivers, who decides routes and who sleeps until something is due stands above.
+#![forbid(unsafe_code)]
 
+mod control;
+mod error;
+mod incoming;
+mod lease;
+mod ledger;
+mod predicate;
+mod reader;
+mod retry;
+mod route;
+mod stats;
+
+pub use angarium_spool::{BodyFile, BodyReader, BodyWriter, Disk, SpoolSettings};
+pub use control::{Control, ControlDone, ControlKind};
+pub use error::{CommitError, ControlError, FaultKind, FindError, LoadError, OpenError, ReadError};
+pub use incoming::{Body, Incoming, PrepareError};
+pub use lease::{
+    Content, ContentBody, EntryId, InlineBody, LaneId, LaneRun, LaneWanted, Lease, LeasedEntry, RouteWanted,
+    Settlement, Sleep,
+};
+pub use ledger::{Flushed, Ledger, LedgerPolicy, LedgerSettings, Opening, RecoveryReport, Waker};
+pub use predicate::{Found, FoundEntry, MessageView, Predicate, RecipientView};
+pub use reader::{Cursor, JournalPage, Told};
+pub use retry::{RetryTable, RetryTables};
+pub use route::{LaneKey, NoRoute, Plan, PlanHost, Protocol, Rate, Route, RouteAnswer};
+pub use stats::{Histogram, LedgerStats};

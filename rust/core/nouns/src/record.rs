@@ -231,8 +231,13 @@ impl Default for BodyRef {
 impl ContentHead {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(256);
-        encode_into(&mut out, self);
+        self.encode_into(&mut out);
         out
+    }
+
+    /// Appends the head to a record that is being built.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
+        encode_into(out, self);
     }
 
     /// Reads a head; the version is looked at before anything else.

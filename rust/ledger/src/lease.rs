@@ -1,0 +1,132 @@
+//! What goes between the ledger and those who deliver: wanted routes and plans, lanes to run, leases, settlements.
+//!
+//! A lease is some recipients of one message that share a lane. Whoever took it answers each entry once, by
+//! `settle` or `give_back`; an answer for an entry that is not leased any more changes nothing.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use angarium_nouns::record::ContentHead;
+use angarium_nouns::{Class, Judgement, MessageId, Millis, Reply, Scope};
+use angarium_spool::{BodyReader, Place};
+
+use crate::route::{LaneKey, Plan};
+
+/// A lane, with its generation: one that is gone is refused, never misread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LaneId(pub u64);
+
+/// One entry, with its generation; good until it is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct EntryId(pub u64);
+
+/// A (domain, route tag, TLS demand) that has no valid route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RouteWanted {
+    pub key: u32,
+    pub domain: String,
+    pub tag: String,
+    pub tls: u8,
+    /// Entries that wait for it, and the most urgent class and greatest age among them.
+    pub waiting: u32,
+    pub class: Class,
+    pub oldest: Millis,
+}
+
+/// A lane that has work and no valid plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LaneWanted {
+    pub lane: LaneId,
+    #[serde(flatten)]
+    pub key: LaneKey,
+    pub hosts: Vec<String>,
+    pub waiting: u32,
+    pub oldest: Millis,
+}
+
+/// A lane on which more connections are useful now. Each is counted as open until `connection_ended`.
+#[derive(Debug, Clone)]
+pub struct LaneRun {
+    pub lane: LaneId,
+    pub key: Arc<LaneKey>,
+    pub connections: u32,
+    /// One probe wakes a lane that slept: a single connection with a single message.
+    pub probe: bool,
+    pub plan: Arc<Plan>,
+}
+
+/// Recipients of one message, leased to one delivery.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    pub lane: LaneId,
+    pub id: MessageId,
+    pub class: Class,
+    pub received: Millis,
+    pub entries: Vec<LeasedEntry>,
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeasedEntry {
+    pub entry: EntryId,
+    /// Recipient number in the record.
+    pub number: u32,
+    /// Attempts before this one.
+    pub attempts: u16,
+}
+
+/// What became of one leased entry. Scopes wider than a transaction return the entry with no attempt counted.
+#[derive(Debug, Clone, Copy)]
+pub struct Settlement<'a> {
+    pub id: MessageId,
+    pub entry: EntryId,
+    pub number: u32,
+    pub judgement: Judgement,
+    /// The peer's words, if it said any.
+    pub reply: Option<&'a Reply>,
+    /// The host spoken to, `name[address]:port`.
+    pub host: &'a str,
+    pub may_repeat: bool,
+    /// Milliseconds from the lease to this.
+    pub took: u32,
+}
+
+/// A failure of something wider than a transaction: it sleeps on its own back-off.
+#[derive(Debug, Clone, Copy)]
+pub struct Sleep<'a> {
+    pub scope: Scope,
+    /// The lane on which it was seen.
+    pub lane: LaneId,
+    /// Host, source, sender or provider by its name; empty for the lane itself.
+    pub object: &'a str,
+    pub judgement: Judgement,
+    pub reply: Option<&'a Reply>,
+}
+
+/// Content read back and verified.
+pub struct Content {
+    pub head: ContentHead,
+    pub body: ContentBody,
+}
+
+pub enum ContentBody {
+    Inline(InlineBody),
+    File(BodyReader),
+}
+
+/// The body's bytes behind the head, without a copy of their own.
+#[derive(Debug)]
+pub struct InlineBody {
+    pub(crate) payload: Vec<u8>,
+    pub(crate) start: usize,
+}
+
+impl Deref for InlineBody {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.payload[self.start..]
+    }
+}

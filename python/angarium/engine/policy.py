@@ -1,0 +1,128 @@
+"""Compiles settings into the engine's policy tables: pure, no judgement, field for field.
+
+The order of `Settings.listen` is the numbering of listeners. Whether a phase of hooks is asked at all comes from
+outside (`hooks`), because only who loaded the policy file knows which functions stand in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from .. import settings as site
+from .tables import (
+    Commit,
+    Expiry,
+    Hook,
+    Hooks,
+    Limits,
+    Listener,
+    Policy,
+    Reports,
+    RetryTable,
+    RouteTagRule,
+    Timeouts,
+)
+
+PHASES = ("connect", "mail", "rcpt", "message")
+TLS_DEMANDS = {"none": 0, "encrypt": 1, "verify": 2}
+CLASSES = {"urgent": 0, "high": 1, "normal": 2, "bulk": 3}
+
+
+def compile_policy(settings: site.Settings, *, hooks: Collection[str] = ()) -> Policy:
+    """The tables of a site; `hooks` names the phases whose functions are there."""
+    return Policy(
+        hostname=settings.server.hostname,
+        listeners=tuple(listener(row) for row in settings.listen),
+        trusted_networks=tuple(str(network) for network in settings.relay.networks),
+        local_domains=tuple(str(domain) for domain in settings.local.domains),
+        local_recipients=tuple(str(pattern) for pattern in settings.local.recipients),
+        relay_domains=tuple(str(domain) for domain in settings.relay.domains),
+        accept_any=bool(settings.local.catch_all),
+        route_tags=tuple(tag_rule(row) for row in settings.tag),
+        limits=limits(settings.limits),
+        timeouts=timeouts(settings.timeouts),
+        retry=(retry_table(settings.delivery.retry),),
+        expiry=Expiry(
+            message=int(settings.delivery.expire),
+            report=int(settings.delivery.expire_reports),
+            hold=int(settings.delivery.expire_holds),
+        ),
+        reports=reports(settings),
+        hooks=hook_tables(settings.hooks, hooks),
+        commit=Commit(
+            group_records=settings.spool.group_records,
+            group_bytes=int(settings.spool.group_size),
+            journal_wait=int(settings.spool.journal_wait),
+        ),
+    )
+
+
+def listener(row: site.Listen) -> Listener:
+    return Listener(
+        name=row.name or row.profile,
+        profile=row.profile,
+        banner=row.banner,
+        max_size=int(row.max_size),
+        max_recipients=row.max_recipients,
+        max_line=row.max_line,
+        bare_newline=row.bare_newline,
+        max_errors=row.max_errors,
+        trusted=row.trusted,
+        tls_demand=TLS_DEMANDS[row.tls],
+        class_=CLASSES[row.priority],
+        tenant=row.tenant,
+    )
+
+
+def tag_rule(row: site.Tag) -> RouteTagRule:
+    return RouteTagRule(
+        sender=str(row.sender), recipient=str(row.recipient), listener=row.listener, tenant=row.tenant, tag=row.tag
+    )
+
+
+def limits(given: site.Limits) -> Limits:
+    return Limits(
+        sessions=given.sessions,
+        sessions_per_address=given.sessions_per_address,
+        transactions_per_session=given.transactions_per_session,
+        bytes_in_flight=int(given.memory),
+        inline_body=int(given.inline_body),
+        max_received=given.max_received,
+        max_header=int(given.max_header),
+        entries=given.entries,
+    )
+
+
+def timeouts(given: site.Timeouts) -> Timeouts:
+    return Timeouts(**{name: int(getattr(given, name)) for name in Timeouts.__struct_fields__})
+
+
+def retry_table(given: site.Retry) -> RetryTable:
+    reasons = {name: tuple(int(wait) for wait in getattr(given, name)) for name in type(given).__struct_fields__}
+    return RetryTable(name="default", **reasons)
+
+
+def reports(settings: site.Settings) -> Reports:
+    given = settings.reports
+    return Reports(
+        postmaster=given.postmaster,
+        hostname=settings.server.hostname,
+        full_limit=int(given.full_limit),
+        delay_notice=int(given.delay_notice),
+        collect=int(given.collect),
+    )
+
+
+def hook_tables(given: site.Hooks, wanted: Collection[str]) -> Hooks:
+    """A phase has a table only when it is wanted: without one it costs nothing."""
+
+    def table(phase: str) -> Hook | None:
+        if phase not in wanted:
+            return None
+        own: site.Hook = getattr(given, phase)
+        return Hook(
+            deadline=int(given.deadline if own.deadline is None else own.deadline),
+            otherwise=own.otherwise or given.otherwise,
+        )
+
+    return Hooks(**{phase: table(phase) for phase in PHASES}, credits=given.at_once)

@@ -1,0 +1,433 @@
+"""The tables that cross the bridge, as frozen structs: MessagePack maps by field name.
+
+Each mirrors a struct in Rust (named in its docstring) field by field; a field that is left out has the default there,
+an unknown one is refused. Times are Unix milliseconds or milliseconds of length, sizes bytes, ids 26 characters.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct, field
+
+# --- policy: rust/engine/src/policy -------------------------------------------------------------------------------
+
+
+class Listener(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """policy::Listener"""
+
+    name: str = "public"
+    profile: Literal["public", "relay", "submission"] = "public"
+    banner: str = ""
+    max_size: int = 50 << 20
+    max_recipients: int = 1_000
+    max_line: int = 64 << 10
+    bare_newline: Literal["reject", "normalise"] = "reject"
+    max_errors: int = 20
+    trusted: bool = False
+    tls_demand: int = 0
+    class_: int = field(default=2, name="class")
+    tenant: str = ""
+
+
+class RouteTagRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """policy::RouteTagRule"""
+
+    sender: str = ""
+    recipient: str = ""
+    listener: str = ""
+    tenant: str = ""
+    tag: str = ""
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """policy::Limits"""
+
+    sessions: int
+    sessions_per_address: int
+    transactions_per_session: int
+    bytes_in_flight: int
+    inline_body: int
+    max_received: int
+    max_header: int
+    entries: int
+
+
+class Timeouts(Struct, frozen=True, kw_only=True):
+    """policy::Timeouts"""
+
+    command: int
+    data_block: int
+    data_total: int
+    data_rate: int
+    session: int
+    write: int
+    connect: int
+    greeting: int
+    hello: int
+    mail: int
+    rcpt: int
+    data: int
+    block: int
+    dot: int
+    quit: int
+    idle: int
+
+
+class RetryTable(Struct, frozen=True, kw_only=True):
+    """policy::RetryTable"""
+
+    name: str
+    greylist: tuple[int, ...]
+    mailbox_full: tuple[int, ...]
+    throttle: tuple[int, ...]
+    tls: tuple[int, ...]
+    dns: tuple[int, ...]
+    uncertain: tuple[int, ...]
+    other: tuple[int, ...]
+
+
+class Expiry(Struct, frozen=True, kw_only=True):
+    """policy::Expiry"""
+
+    message: int
+    report: int
+    hold: int
+
+
+class Reports(Struct, frozen=True, kw_only=True):
+    """policy::Reports"""
+
+    postmaster: str
+    hostname: str
+    full_limit: int
+    delay_notice: int
+    collect: int
+
+
+class Hook(Struct, frozen=True, kw_only=True):
+    """policy::Hook"""
+
+    deadline: int
+    otherwise: Literal["accept", "defer"]
+
+
+class Hooks(Struct, frozen=True, kw_only=True):
+    """policy::Hooks"""
+
+    connect: Hook | None = None
+    mail: Hook | None = None
+    rcpt: Hook | None = None
+    message: Hook | None = None
+    credits: int = 1_024
+
+
+class Commit(Struct, frozen=True, kw_only=True):
+    """policy::Commit"""
+
+    group_records: int
+    group_bytes: int
+    journal_wait: int
+
+
+class Policy(Struct, frozen=True, kw_only=True):
+    """policy::Policy: everything that needs no judgement while mail flows, swapped whole."""
+
+    hostname: str
+    listeners: tuple[Listener, ...]
+    trusted_networks: tuple[str, ...]
+    local_domains: tuple[str, ...]
+    local_recipients: tuple[str, ...]
+    relay_domains: tuple[str, ...]
+    accept_any: bool
+    route_tags: tuple[RouteTagRule, ...]
+    limits: Limits
+    timeouts: Timeouts
+    retry: tuple[RetryTable, ...]
+    expiry: Expiry
+    reports: Reports
+    hooks: Hooks
+    commit: Commit
+    generation: int = 0
+
+
+# --- verdicts, submissions, outcomes: rust/engine/src/tables.rs ----------------------------------------------------
+
+Decision = Literal["accept", "reject", "defer", "hold", "discard"]
+# (0 add the line in front | 1 remove all fields of the name, the line or the name)
+Edit = tuple[int, bytes]
+
+
+class Verdict(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """tables::Verdict: what a hook answers. The default accepts and changes nothing."""
+
+    decision: Decision = "accept"
+    code: int = 0
+    enhanced: str = ""
+    text: str = ""
+    until: int = 0
+    recipients: dict[int, Verdict] = field(default_factory=dict)
+    edits: tuple[Edit, ...] = ()
+    sender: str | None = None
+    add_recipients: tuple[str, ...] = ()
+    body: bytes | None = None
+    tag: str | None = None
+    class_: int | None = field(default=None, name="class")
+    tenant: str | None = None
+    campaign: str | None = None
+
+
+class SubmittedRecipient(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """tables::SubmittedRecipient"""
+
+    address: str
+    original: str = ""
+    notify: int = 0
+    sender: str | None = None
+    variant: int = 0
+    tag: str = ""
+    due: int = 0
+    held: bool = False
+    fields: tuple[tuple[str, str], ...] = ()
+
+
+class SubmittedVariant(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """tables::SubmittedVariant"""
+
+    sender: str = ""
+    edits: tuple[Edit, ...] = ()
+    substitutions: tuple[tuple[str, str], ...] = ()
+    signing: str = ""
+
+
+class Submission(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """tables::Submission: the envelope of a message from code; the same stages as over SMTP."""
+
+    sender: str = ""
+    recipients: tuple[SubmittedRecipient, ...]
+    protocol: str = ""
+    peer: str = ""
+    login: str = ""
+    tenant: str = ""
+    stream: str = ""
+    campaign: str = ""
+    class_: int | None = field(default=None, name="class")
+    tls_demand: int = 0
+    smtputf8: bool = False
+    eight_bit: bool = False
+    envid: str = ""
+    ret: int = 0
+    deadline: int | None = None
+    idempotency: bytes | None = None
+    may_report: bool = False
+    complete: bool = False
+    variants: tuple[SubmittedVariant, ...] = ()
+
+
+class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """tables::PythonOutcome: how a Python next hop ended with one entry."""
+
+    outcome: Literal["delivered", "deferred", "failed"] = "deferred"
+    reason: str = ""
+    code: int = 0
+    text: str = ""
+    host: str = ""
+    may_repeat: bool = False
+
+
+# --- routes and plans: rust/ledger/src/route.rs -------------------------------------------------------------------
+
+
+class Route(Struct, frozen=True, kw_only=True, tag_field="type", tag="route"):
+    """route::Route: where a domain's mail goes; all but `hosts` makes the lane's key."""
+
+    kind: Literal["smtp", "lmtp", "maildir", "python"]
+    site: str
+    port: int = 0
+    pool: str = ""
+    identity: str = ""
+    tls: int = 0
+    hosts: tuple[str, ...] = ()
+
+
+class NoRoute(Struct, frozen=True, kw_only=True, tag_field="type", tag="no_route"):
+    """route::NoRoute: entries fail now (`failed`), or wait and come again."""
+
+    failed: bool
+    code: int
+    enhanced: str
+    text: str
+    reason: int
+
+
+class PlanHost(Struct, frozen=True, kw_only=True):
+    """route::PlanHost"""
+
+    name: str
+    addresses: tuple[str, ...]
+    port: int = 0
+
+
+class Rate(Struct, frozen=True, kw_only=True):
+    """route::Rate: a bucket of `messages`, refilled over `per` milliseconds."""
+
+    messages: int
+    per: int
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """route::Plan: what a lane does now."""
+
+    hosts: tuple[PlanHost, ...] = ()
+    port: int = 25
+    source: str | None = None
+    hello: str = ""
+    connections: int = 4
+    messages_per_connection: int = 0
+    recipients_per_transaction: int = 100
+    rate: Rate | None = None
+    retry_table: int = 0
+    folder: str = ""
+    handler: str = ""
+    suspended_until: int = 0
+
+
+# --- controls and listings: rust/ledger/src/predicate.rs -----------------------------------------------------------
+
+
+class Predicate(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """predicate::Predicate: all given fields must match; without any it matches nothing unless `all` is set."""
+
+    # `MESSAGE` or `MESSAGE.NUMBER`.
+    ids: tuple[str, ...] = ()
+    domain: str | None = None
+    tenant: str | None = None
+    campaign: str | None = None
+    sender: str | None = None
+    # A lane by its number, as listings of lanes show it.
+    lane: int | None = None
+    # urgent, high, normal, bulk
+    class_: str | None = field(default=None, name="class")
+    # waiting, held, leased, owing
+    state: str | None = None
+    reason: str | None = None
+    # The lane's site.
+    site: str | None = None
+    # Received before, at or after.
+    before: int | None = None
+    after: int | None = None
+    all: bool = False
+
+
+class Control(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an operator orders: one of `CONTROLS`, for whom, by whom and why."""
+
+    kind: str
+    where: Predicate = Predicate()
+    by: str = ""
+    why: str = ""
+    until: int | None = None
+
+
+class Controlled(Struct, frozen=True):
+    """What a control did, durable."""
+
+    lsn: int
+    changed: int
+    too_late: int = 0
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """predicate::FoundEntry: one recipient in a listing."""
+
+    # Of the recipient: `MESSAGE.NUMBER`.
+    id: str
+    message: str
+    number: int
+    address: str
+    domain: str
+    sender: str
+    received: int
+    size: int
+    state: str
+    due: int
+    expires: int
+    attempts: int
+    class_: str = field(name="class")
+    reason: str = ""
+    code: int = 0
+    text: str = ""
+    host: str = ""
+    site: str = ""
+    tenant: str = ""
+    campaign: str = ""
+    closed: bool = False
+
+
+class Found(Struct, frozen=True):
+    """A page of a listing; an empty `after` was the last one."""
+
+    entries: tuple[Entry, ...]
+    after: bytes = b""
+
+
+class Recovered(Struct, frozen=True, kw_only=True):
+    """What a start found in the spool."""
+
+    entries: int = 0
+    messages: int = 0
+    lost: int = 0
+    copied: int = 0
+    recovered: int = 0
+    damage: tuple[str, ...] = ()
+    # Milliseconds.
+    took: int = 0
+
+
+class Accepted(Struct, frozen=True):
+    """A submission is durable under this id."""
+
+    id: str
+
+
+class Refused(Struct, frozen=True, kw_only=True):
+    """A submission is not taken, with the reply that says why."""
+
+    code: int
+    enhanced: str = ""
+    text: str = ""
+
+    @property
+    def is_transient(self) -> bool:
+        return 400 <= self.code < 500
+
+
+class Stopped(Struct, frozen=True):
+    """What a stop cut off."""
+
+    sessions: int = 0
+    deliveries: int = 0
+
+
+class JournalPage(Struct, frozen=True):
+    """Facts as they stand in the journal: (LSN, MessagePack of the fact, the strings that it speaks of)."""
+
+    records: tuple[tuple[int, bytes, tuple[str, ...]], ...]
+    next: bytes
+    end: bool = True
+
+
+class Histogram(Struct, frozen=True):
+    """Counts by upper bounds (one more than bounds, not cumulated)."""
+
+    bounds: tuple[int, ...]
+    counts: tuple[int, ...]
+    sum: int
+
+
+class Figures(Struct, frozen=True):
+    """counters::Figures: what `Engine.counters()` writes."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    now: dict[str, int] = field(default_factory=dict)
+    histograms: dict[str, Histogram] = field(default_factory=dict)

@@ -1,1 +1,26 @@
+//! SMTP without sockets: bytes to events and replies to bytes, in both roles (RFC 5321).
+//!
+//! [`Server`] and [`Client`] hold what a connection must remember between two reads and nothing else: no clock, no
+//! files, no policy. The rules stand in three tables: `table` (verbs, states, parameters of the server), `settings`
+//! (extensions, shared by both roles) and `client` (which reply each command may get). A further verb is a row there.
+//!
+//! The peer's mistakes are values: the server answers them itself, the client returns a [`ClientError`].
 #![forbid(unsafe_code)]
+
+mod answers;
+mod capabilities;
+mod client;
+mod command;
+mod content;
+mod replies;
+mod server;
+mod settings;
+mod stuffing;
+mod table;
+
+pub use capabilities::Capabilities;
+pub use client::{Client, ClientError, Command, CommandKind, MailParameters};
+pub use command::{HelloCommand, MailCommand, RcptCommand};
+pub use server::{Cut, Event, Server};
+pub use settings::{BareNewline, Extensions, ServerSettings};
+pub use table::{State, Verb};

@@ -1,0 +1,92 @@
+//! Content as it goes out: dots stuffed, the last line ended, nothing in it that could end it early.
+//!
+//! What is written never holds a CR or LF outside CRLF, nor NUL: such content is an error of ours and stops the
+//! delivery (a lenient peer could read a second message in it). A CR at the end of a chunk waits for the next one.
+
+use crate::client::ClientError;
+
+/// Where the last chunk left us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum At {
+    #[default]
+    LineStart,
+    InLine,
+    /// A CR is held.
+    AfterCr,
+}
+
+/// One message's content on its way out.
+#[derive(Debug, Default)]
+pub(crate) struct Stuffing {
+    at: At,
+}
+
+impl Stuffing {
+    /// Appends `chunk` to `output`; on an error nothing of the chunk is appended.
+    pub(crate) fn write(&mut self, chunk: &[u8], output: &mut Vec<u8>) -> Result<(), ClientError> {
+        let before = output.len();
+        output.reserve(chunk.len() + chunk.len() / 64 + 8);
+        let written = self.lines(chunk, output);
+        if written.is_err() {
+            output.truncate(before);
+        }
+        written
+    }
+
+    fn lines(&mut self, chunk: &[u8], output: &mut Vec<u8>) -> Result<(), ClientError> {
+        let Some(&first) = chunk.first() else { return Ok(()) };
+        let mut from = 0;
+        match self.at {
+            At::LineStart if first == b'.' => output.push(b'.'),
+            At::AfterCr if first == b'\n' => {
+                output.extend_from_slice(b"\r\n");
+                self.at = At::LineStart;
+                return self.lines(&chunk[1..], output);
+            }
+            At::AfterCr => return Err(ClientError::BareNewline),
+            _ => {}
+        }
+        // `copied`: what of the chunk is in the output already.
+        let mut copied = 0;
+        while let Some(at) = memchr::memchr3(b'\r', b'\n', 0, &chunk[from..]).map(|at| from + at) {
+            match (chunk[at], chunk.get(at + 1)) {
+                (b'\r', Some(b'\n')) => from = at + 2,
+                (b'\r', None) => {
+                    output.extend_from_slice(&chunk[copied..at]);
+                    self.at = At::AfterCr;
+                    return Ok(());
+                }
+                (0, _) => return Err(ClientError::Nul),
+                _ => return Err(ClientError::BareNewline),
+            }
+            match chunk.get(from) {
+                Some(b'.') => {
+                    output.extend_from_slice(&chunk[copied..from]);
+                    output.push(b'.');
+                    copied = from;
+                }
+                Some(_) => {}
+                None => {
+                    output.extend_from_slice(&chunk[copied..]);
+                    self.at = At::LineStart;
+                    return Ok(());
+                }
+            }
+        }
+        output.extend_from_slice(&chunk[copied..]);
+        self.at = At::InLine;
+        Ok(())
+    }
+
+    /// Appends the end: the last line's CRLF if it is missing, and the final dot.
+    pub(crate) fn finish(&mut self, output: &mut Vec<u8>) -> Result<(), ClientError> {
+        let end: &[u8] = match self.at {
+            At::LineStart => b".\r\n",
+            At::InLine => b"\r\n.\r\n",
+            At::AfterCr => return Err(ClientError::BareNewline),
+        };
+        output.extend_from_slice(end);
+        *self = Self::default();
+        Ok(())
+    }
+}

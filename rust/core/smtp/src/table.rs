@@ -1,0 +1,241 @@
+//! The tables of the server: states, verbs, parameters. Nothing else decides what may follow what.
+//!
+//! A verb's row says how its argument is written, which extension it belongs to, in which states it may come, who
+//! answers it and where a positive answer leads. An unknown pair is a refusal (503). The tables know nothing of bytes,
+//! limits, policy or mail; `server` walks them, `command` reads the arguments.
+//!
+//! ```text
+//! Banner ─greet─► Fresh ─EHLO─► Ready ─MAIL─► Mail ─RCPT─► Recipients ─DATA─► Content ─dot─► Ready
+//!    └──refuse──► Refused                (RSET, EHLO: back to Ready)            QUIT, 421: Closed
+//! ```
+
+use angarium_nouns::{BodyType, Reply};
+
+use crate::answers;
+use crate::command::MailCommand;
+use crate::settings::Extensions;
+
+/// Where a session stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum State {
+    /// Nothing was said yet.
+    Banner,
+    /// The greeting was a 5xx: only QUIT is left (RFC 5321 3.1).
+    Refused,
+    /// Greeted, no EHLO yet.
+    Fresh,
+    /// Between transactions.
+    Ready,
+    /// MAIL was accepted.
+    Mail,
+    /// At least one RCPT was accepted.
+    Recipients,
+    /// Behind 354.
+    Content,
+    /// Nothing is read any more.
+    Closed,
+}
+
+/// A set of states.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct States(u16);
+
+impl States {
+    const NONE: Self = Self(0);
+    const READY: Self = Self(1 << State::Ready as u16);
+    const MAIL: Self = Self(1 << State::Mail as u16 | 1 << State::Recipients as u16);
+    const RECIPIENTS: Self = Self(1 << State::Recipients as u16);
+    const CONTENT: Self = Self(1 << State::Content as u16);
+    /// RFC 5321 4.1.4: at any time, also without EHLO.
+    const ANY: Self = Self(1 << State::Fresh as u16 | Self::READY.0 | Self::MAIL.0);
+    const ANY_OR_REFUSED: Self = Self(Self::ANY.0 | 1 << State::Refused as u16);
+
+    pub(crate) const fn has(self, state: State) -> bool {
+        self.0 & (1 << state as u16) != 0
+    }
+}
+
+/// The commands of SMTP, and the final dot, which is answered like one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verb {
+    Ehlo,
+    Helo,
+    Mail,
+    Rcpt,
+    Data,
+    FinalDot,
+    Rset,
+    Noop,
+    Vrfy,
+    Help,
+    Quit,
+    /// Known, never offered: EXPN, TURN, SEND and kin, and extensions to come.
+    Absent,
+    /// A verb of another protocol: somebody speaks through us (cross-protocol requests); closed at once.
+    Foreign,
+}
+
+/// How the argument of a verb is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Nothing,
+    Anything,
+    Text,
+    Host,
+    ReversePath,
+    ForwardPath,
+}
+
+/// Where a positive answer leads. A negative one changes nothing, but for the final dot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    Stay,
+    To(State),
+    /// Ready; before EHLO, Fresh.
+    Start,
+}
+
+/// Who answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answerer {
+    /// The caller; [`Row::positive`] is what `accept` says.
+    Caller,
+    /// The server, with [`Row::positive`].
+    Server,
+}
+
+/// One verb.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub verb: Verb,
+    pub name: &'static str,
+    pub form: Form,
+    /// Must be offered, else 502.
+    pub extension: Extensions,
+    pub states: States,
+    pub answerer: Answerer,
+    pub positive: Reply,
+    pub next: Next,
+}
+
+const fn row(
+    verb: Verb,
+    name: &'static str,
+    form: Form,
+    states: States,
+    answerer: Answerer,
+    positive: Reply,
+    next: Next,
+) -> Row {
+    Row { verb, name, form, extension: Extensions::NONE, states, answerer, positive, next }
+}
+
+const fn absent(name: &'static str) -> Row {
+    row(Verb::Absent, name, Form::Anything, States::NONE, Answerer::Server, answers::NOT_OFFERED, Next::Stay)
+}
+
+const fn foreign(name: &'static str) -> Row {
+    row(Verb::Foreign, name, Form::Anything, States::NONE, Answerer::Server, answers::FOREIGN, Next::To(State::Closed))
+}
+
+use Answerer::{Caller, Server};
+
+/// The verbs, the frequent ones in front.
+#[rustfmt::skip]
+pub(crate) static ROWS: [Row; 24] = [
+    row(Verb::Mail, "MAIL", Form::ReversePath, States::READY,          Caller, answers::SENDER_OK,     Next::To(State::Mail)),
+    row(Verb::Rcpt, "RCPT", Form::ForwardPath, States::MAIL,           Caller, answers::RECIPIENT_OK,  Next::To(State::Recipients)),
+    row(Verb::Data, "DATA", Form::Nothing,     States::RECIPIENTS,     Caller, answers::START_CONTENT, Next::To(State::Content)),
+    row(Verb::Ehlo, "EHLO", Form::Host,        States::ANY,            Caller, answers::OK,            Next::To(State::Ready)),
+    row(Verb::Helo, "HELO", Form::Host,        States::ANY,            Caller, answers::OK,            Next::To(State::Ready)),
+    row(Verb::Quit, "QUIT", Form::Nothing,     States::ANY_OR_REFUSED, Server, answers::BYE,           Next::To(State::Closed)),
+    row(Verb::Rset, "RSET", Form::Nothing,     States::ANY,            Server, answers::OK,            Next::Start),
+    row(Verb::Noop, "NOOP", Form::Anything,    States::ANY,            Server, answers::OK,            Next::Stay),
+    row(Verb::Vrfy, "VRFY", Form::Text,        States::ANY,            Caller, answers::NOT_VERIFIED,  Next::Stay),
+    row(Verb::Help, "HELP", Form::Anything,    States::ANY,            Server, answers::OK,            Next::Stay),
+    row(Verb::FinalDot, "", Form::Nothing,     States::CONTENT,        Caller, answers::OK,            Next::To(State::Ready)),
+    absent("EXPN"), absent("SEND"), absent("SOML"), absent("SAML"), absent("TURN"), absent("ETRN"),
+    absent("AUTH"), absent("STARTTLS"), absent("BDAT"),
+    foreign("GET"), foreign("POST"), foreign("CONNECT"), foreign("PUT"),
+];
+
+/// The row of the verb that a line begins with.
+pub(crate) fn row_named(name: &[u8]) -> Option<&'static Row> {
+    ROWS.iter().find(|row| row.name.as_bytes().eq_ignore_ascii_case(name) && !row.name.is_empty())
+}
+
+pub(crate) fn row_of(verb: Verb) -> &'static Row {
+    ROWS.iter().find(|row| row.verb == verb).unwrap_or(&ROWS[0])
+}
+
+/// Why `verb` may not come now.
+pub(crate) fn out_of_order(verb: Verb, state: State) -> Reply {
+    match (verb, state) {
+        (_, State::Refused) => answers::ONLY_QUIT,
+        (_, State::Fresh) => answers::HELLO_FIRST,
+        (Verb::Mail, _) => answers::MAIL_TWICE,
+        (Verb::Data, State::Mail) => answers::RCPT_FIRST,
+        _ => answers::MAIL_FIRST,
+    }
+}
+
+/// A parameter of MAIL or RCPT.
+pub(crate) struct Parameter {
+    pub keyword: &'static str,
+    pub verb: Verb,
+    pub extension: Extensions,
+    /// Octets by which the extension lengthens the command line.
+    pub room: usize,
+    pub read: fn(&mut MailCommand, Option<&str>) -> Result<(), Reply>,
+}
+
+/// RFC 5321 4.5.3.1.4, with CRLF.
+pub(crate) const COMMAND_LINE: usize = 512;
+
+#[rustfmt::skip]
+pub(crate) static PARAMETERS: [Parameter; 3] = [
+    // RFC 1870 3 (26), RFC 6152 2 (16), RFC 6531 3.1 (10).
+    Parameter { keyword: "SIZE",     verb: Verb::Mail, extension: Extensions::SIZE,           room: 26, read: read_size },
+    Parameter { keyword: "BODY",     verb: Verb::Mail, extension: Extensions::EIGHT_BIT_MIME, room: 16, read: read_body },
+    Parameter { keyword: "SMTPUTF8", verb: Verb::Mail, extension: Extensions::SMTPUTF8,       room: 10, read: read_utf8 },
+];
+
+/// The longest line that `verb` may have, with CRLF.
+pub(crate) fn line_limit(verb: Verb, offered: Extensions) -> usize {
+    let rooms = PARAMETERS.iter().filter(|p| p.verb == verb && offered.has(p.extension)).map(|p| p.room);
+    COMMAND_LINE + rooms.sum::<usize>()
+}
+
+/// The longest line of any verb: what is kept of a line before its verb is known.
+pub(crate) const LONGEST_LINE: usize = {
+    let (mut longest, mut i) = (COMMAND_LINE, 0);
+    while i < PARAMETERS_ROOM.len() {
+        longest += PARAMETERS_ROOM[i];
+        i += 1;
+    }
+    longest
+};
+const PARAMETERS_ROOM: [usize; 3] = [26, 16, 10];
+
+fn read_size(mail: &mut MailCommand, value: Option<&str>) -> Result<(), Reply> {
+    let digits = value.filter(|v| (1..=20).contains(&v.len()) && v.bytes().all(|b| b.is_ascii_digit()));
+    let digits = digits.ok_or(answers::BAD_PARAMETER)?;
+    mail.size = Some(digits.parse().unwrap_or(u64::MAX));
+    Ok(())
+}
+
+fn read_body(mail: &mut MailCommand, value: Option<&str>) -> Result<(), Reply> {
+    let value = value.ok_or(answers::BAD_PARAMETER)?;
+    mail.body = match () {
+        () if value.eq_ignore_ascii_case("7BIT") => BodyType::SevenBit,
+        () if value.eq_ignore_ascii_case("8BITMIME") => BodyType::EightBitMime,
+        () => return Err(answers::BAD_PARAMETER),
+    };
+    Ok(())
+}
+
+fn read_utf8(mail: &mut MailCommand, value: Option<&str>) -> Result<(), Reply> {
+    mail.smtputf8 = true;
+    if value.is_some() { Err(answers::BAD_PARAMETER) } else { Ok(()) }
+}

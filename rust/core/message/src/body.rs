@@ -1,11 +1,25 @@
 //! Facts about bytes of a body at the speed of memory, and its lines for a Maildir.
 
-use memchr::memchr;
+use memchr::{memchr, memrchr};
 
 /// Whether any byte has its high bit set: the message needs 8BITMIME (RFC 6152), its header SMTPUTF8 (RFC 6531).
 #[must_use]
 pub fn has_8bit(bytes: &[u8]) -> bool {
     !bytes.is_ascii()
+}
+
+/// Whether any line is longer than `limit`, its line end not counted.
+#[must_use]
+pub fn has_line_over(limit: usize, bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    while rest.len() > limit {
+        match memrchr(b'\n', &rest[..limit + 2.min(rest.len() - limit)]) {
+            // Lines that end within the window are short, whichever they are.
+            Some(lf) => rest = &rest[lf + 1..],
+            None => return true,
+        }
+    }
+    false
 }
 
 /// CRLF to LF over chunks, as Maildir keeps lines. A CR that no LF follows stays what it is.

@@ -122,7 +122,8 @@ impl Report<'_> {
         returned::write(&self.original, form, &mut out);
         push(&mut out, format_args!("\r\n--{boundary}--\r\n"));
         let body_type = if has_8bit(&out) { BodyType::EightBitMime } else { BodyType::SevenBit };
-        Written { bytes: out, body_type, smtputf8: form.utf8 }
+        // UTF-8 inside a part needs 8BITMIME only; SMTPUTF8 is for the envelope and the report's own header.
+        Written { bytes: out, body_type, smtputf8: !self.to.is_ascii() }
     }
 
     fn form(&self) -> Form {

@@ -1,14 +1,14 @@
 //! The part that gives the original back: whole, or its header only (RFC 6522 3 and 4, RFC 6533 4 and 5).
 //!
 //! Whole only for failures, when the sender did not ask for the header alone (RFC 3461 4.3), the body is at hand
-//! and not large, and its bytes may travel on the way that the report takes. A header with 8-bit bytes in a
-//! seven-bit report is written in quoted-printable (RFC 6522 4).
+//! and not large, and its bytes and lines may travel on the way that the report takes. A header that may not is
+//! written in quoted-printable (RFC 6522 4).
 
 use angarium_nouns::DsnReturn;
 
 use super::{Action, Form, Original, Report};
-use crate::body::has_8bit;
-use crate::line::push;
+use crate::body::{has_8bit, has_line_over};
+use crate::line::{HARD_WIDTH, push};
 
 /// Larger originals come back as their header. Postfix: `bounce_size_limit` is 50,000.
 pub const MAX_RETURNED: usize = 50_000;
@@ -19,10 +19,13 @@ const ENCODED_WIDTH: usize = 76;
 
 pub fn goes_back_whole(report: &Report<'_>, utf8: bool) -> bool {
     let Some(body) = report.original.body else { return false };
-    let eight_bit = has_8bit(body) || has_8bit(report.original.header);
+    let header = report.original.header;
+    let eight_bit = has_8bit(body) || has_8bit(header);
+    let long = has_line_over(HARD_WIDTH, body) || has_line_over(HARD_WIDTH, header);
     report.action() == Action::Failed
         && report.ret != DsnReturn::Headers
-        && report.original.header.len() + body.len() <= MAX_RETURNED
+        && header.len() + body.len() <= MAX_RETURNED
+        && !long
         && (utf8 || report.eight_bit || !eight_bit)
 }
 
@@ -35,7 +38,9 @@ pub fn write(original: &Original<'_>, form: Form, out: &mut Vec<u8>) {
         (false, true) => "message/rfc822",
         (false, false) => "text/rfc822-headers",
     };
+    let long = has_line_over(HARD_WIDTH, header);
     let encoding = match (eight_bit, form.utf8 || form.full) {
+        _ if long => "quoted-printable",
         (false, _) => "7bit",
         (true, true) => "8bit",
         (true, false) => "quoted-printable",

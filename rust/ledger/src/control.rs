@@ -52,15 +52,15 @@ impl ControlKind {
 #[serde(deny_unknown_fields)]
 pub struct Control {
     pub kind: ControlKind,
-    #[serde(default)]
+    #[serde(default, rename = "where")]
     pub predicate: Predicate,
     #[serde(default)]
     pub by: String,
     #[serde(default)]
     pub why: String,
-    /// Hold: its deadline, when entries are released by themselves. 0: none.
+    /// Hold: its deadline, when entries are released by themselves; `None`: the policy's.
     #[serde(default)]
-    pub until: Millis,
+    pub until: Option<Millis>,
     /// Lift and resume: the standing rule by its number; 0: by its predicate.
     #[serde(default)]
     pub rule: u64,

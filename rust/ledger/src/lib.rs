@@ -27,7 +27,7 @@ pub use lease::{
 };
 pub use ledger::{Flushed, Ledger, LedgerPolicy, LedgerSettings, Opening, RecoveryReport, Waker};
 pub use predicate::{Found, FoundEntry, MessageView, Predicate, RecipientView};
-pub use reader::{Cursor, JournalPage, Told};
+pub use reader::{Cursor, JournalPage, JournalRecord};
 pub use retry::{RetryTable, RetryTables};
 pub use route::{LaneKey, NoRoute, Plan, PlanHost, Protocol, Rate, Route, RouteAnswer};
 pub use stats::{Histogram, LedgerStats};

@@ -28,6 +28,12 @@ pub struct Predicate {
     /// `waiting`, `held`, `leased`, `owing`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
+    /// A reason class by its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// A lane by its number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lane: Option<u64>,
     /// The lane's site.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub site: Option<String>,

@@ -71,7 +71,7 @@ fn no_route() -> Reason {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum RouteAnswer {
     Route(Route),
-    #[serde(rename = "none")]
+    #[serde(rename = "none", alias = "no_route")]
     NoRoute(NoRoute),
 }
 

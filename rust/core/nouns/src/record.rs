@@ -13,6 +13,7 @@ use crate::Millis;
 use crate::envelope::{BodyType, Class, DsnNotify, DsnReturn, UnknownWord, as_number};
 use crate::id::MessageId;
 use crate::outcome::{Outcome, Reason, Scope};
+use crate::reply::EnhancedCode;
 
 pub const CONTENT_VERSION: u8 = 1;
 /// Recipients of one block; a reader finds recipient N by decoding block N / 256 alone.
@@ -266,6 +267,8 @@ pub struct Received {
     pub size: u64,
     pub class: Class,
     pub sender: Text,
+    /// The number of the first one listed: a message with many recipients is told in several facts.
+    pub first: u32,
     /// In the order of their numbers.
     pub recipients: Vec<Text>,
     pub peer: Text,
@@ -284,7 +287,9 @@ pub struct Settled {
     pub id: MessageId,
     pub number: u32,
     pub state: EntryState,
+    /// Due (waiting) or hold deadline (held; 0 for none).
     pub due: Millis,
+    pub expires: Millis,
     pub attempts: u16,
     pub step: u8,
     pub outcome: Outcome,
@@ -293,15 +298,31 @@ pub struct Settled {
     pub rule: u16,
     /// The peer's reply code, 0 for none.
     pub code: u16,
+    /// Its enhanced code, class * 1,000,000 + subject * 1,000 + detail; 0 for none.
+    pub status: u32,
     /// The peer's words.
     pub text: Text,
     /// The host spoken to, `name[address]:port`.
     pub host: Text,
     pub domain: Text,
+    /// The route tag that a reroute gave; 0: as it was (the empty tag stands in the block like any other).
+    pub tag_given: Text,
     /// From the lease to this, in milliseconds.
     pub took: u32,
     /// This may be, or lead to, a repeat.
     pub may_repeat: bool,
+}
+
+impl Settled {
+    pub fn enhanced(&self) -> Option<EnhancedCode> {
+        let (class, rest) = (self.status / 1_000_000, self.status % 1_000_000);
+        (class != 0).then_some(EnhancedCode(class as u8, (rest / 1000) as u16, (rest % 1000) as u16))
+    }
+
+    /// How an enhanced code stands in a fact.
+    pub fn status_number(code: Option<EnhancedCode>) -> u32 {
+        code.map_or(0, |c| u32::from(c.0) * 1_000_000 + u32::from(c.1) * 1000 + u32::from(c.2))
+    }
 }
 
 /// An attempt that settled no entry: the scope it speaks of sleeps.
@@ -351,6 +372,7 @@ pub struct Followed {
     pub tag: u8,
     pub at: Millis,
     pub follower: Text,
+    /// Of its cursor: epoch and LSN.
     pub epoch: u32,
     pub lsn: u64,
     pub claims: bool,
@@ -386,6 +408,53 @@ impl Fact {
     pub const LOST: u8 = 5;
     pub const FOLLOWED: u8 = 6;
     pub const GAP: u8 = 7;
+
+    pub fn tag(&self) -> u8 {
+        match self {
+            Self::Received(_) => Self::RECEIVED,
+            Self::Settled(_) => Self::SETTLED,
+            Self::Slept(_) => Self::SLEPT,
+            Self::Controlled(_) => Self::CONTROLLED,
+            Self::Lost(_) => Self::LOST,
+            Self::Followed(_) => Self::FOLLOWED,
+            Self::Gap(_) => Self::GAP,
+        }
+    }
+
+    pub fn at(&self) -> Millis {
+        match self {
+            Self::Received(fact) => fact.at,
+            Self::Settled(fact) => fact.at,
+            Self::Slept(fact) => fact.at,
+            Self::Controlled(fact) => fact.at,
+            Self::Lost(fact) => fact.at,
+            Self::Followed(fact) => fact.at,
+            Self::Gap(fact) => fact.at,
+        }
+    }
+
+    /// Visits each number of a string in the order of the fields: to move a fact to another block of strings.
+    pub fn texts_mut(&mut self, visit: &mut dyn FnMut(&mut Text)) {
+        match self {
+            Self::Received(fact) => {
+                visit(&mut fact.sender);
+                fact.recipients.iter_mut().for_each(&mut *visit);
+                [&mut fact.peer, &mut fact.tenant, &mut fact.campaign].into_iter().for_each(visit);
+            }
+            Self::Settled(fact) => {
+                let texts = [&mut fact.text, &mut fact.host, &mut fact.domain, &mut fact.tag_given];
+                texts.into_iter().for_each(visit);
+            }
+            Self::Slept(fact) => [&mut fact.object, &mut fact.text].into_iter().for_each(visit),
+            Self::Controlled(fact) => {
+                let texts = [&mut fact.kind, &mut fact.predicate, &mut fact.by, &mut fact.why];
+                texts.into_iter().for_each(visit);
+            }
+            Self::Lost(fact) => visit(&mut fact.why),
+            Self::Followed(fact) => visit(&mut fact.follower),
+            Self::Gap(fact) => visit(&mut fact.follower),
+        }
+    }
 
     pub fn encode_into(&self, out: &mut Vec<u8>) {
         match self {

@@ -89,8 +89,12 @@ def show(rows: Iterable[Row]) -> list[Row]:
 
 def report(rows: list[Row]) -> str:
     day = datetime.now(UTC).strftime("%Y-%m-%d")
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}, Python {sys.version.split()[0]}"
-    head = f"# Results of `make bench`\n\nOne run on {day}: {machine}. Ratios within this run; see README.md for how.\n\n"
+    machine = (
+        f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}, Python {sys.version.split()[0]}"
+    )
+    head = (
+        f"# Results of `make bench`\n\nOne run on {day}: {machine}. Ratios within this run; see README.md for how.\n\n"
+    )
     return head + table(rows) + "\n"
 
 

@@ -66,7 +66,7 @@ def rust_violations(root: Path) -> Iterator[str]:
             if other == name:
                 continue
             allowed = may_import(RUST_FLOORS, room, other)
-            if not allowed or {room, other} <= RUST_STRANGERS and same_floor(room, other):
+            if not allowed or ({room, other} <= RUST_STRANGERS and same_floor(room, other)):
                 yield f"{manifest.relative_to(root)}: room {room} may not depend on room {other}"
         if room in PURE_ROOMS:
             yield from banned_names(root, folder)

@@ -118,7 +118,9 @@ def accept(scale: Scale) -> Iterable[Row]:
                   detail=f"{ours}; ceiling {ceiling}")  # fmt: skip
         for peer in (Postfix, Haraka, Aiosmtpd):
             theirs = measure(peer, slow, repeats=scale.repeats)
-            yield Row(case, f"times {peer.name}", ratio(ours.rate, theirs, "rate"), noise=ours.noise, detail=str(theirs))
+            yield Row(
+                case, f"times {peer.name}", ratio(ours.rate, theirs, "rate"), noise=ours.noise, detail=str(theirs)
+            )
             if peer is Postfix:
                 yield Row(case, "server CPU per message, share of postfix", ratio(ours.cpu, theirs, "cpu"), cpu_share,
                           at_most=True, noise=ours.noise)  # fmt: skip

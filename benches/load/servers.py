@@ -7,6 +7,7 @@ when `relay` is false: Postfix and Angarium with delivery held, the others with 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -24,7 +25,7 @@ from .mail import program, wait_for_port
 STOP_SECONDS = 20
 
 
-class Absent(Exception):
+class Absent(Exception):  # noqa: N818
     """The peer is not installed; the text says how it comes."""
 
 
@@ -97,10 +98,8 @@ class Server:
 
 
 def try_kill(pid: int, sign: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, sign)
-    except ProcessLookupError:
-        pass
 
 
 class Angarium(Server):
@@ -177,7 +176,11 @@ class Postfix(Server):
     def services(self) -> str:
         """master.cf: the services of a default installation that this load can touch."""
         lines = [f"127.0.0.1:{self.port} inet n - n - - smtpd", "pickup unix n - n 60 1 pickup"]
-        lines += ["cleanup unix n - n - 0 cleanup", "qmgr unix n - n 300 1 qmgr", "rewrite unix - - n - - trivial-rewrite"]
+        lines += [
+            "cleanup unix n - n - 0 cleanup",
+            "qmgr unix n - n 300 1 qmgr",
+            "rewrite unix - - n - - trivial-rewrite",
+        ]
         lines += [f"{name} unix - - n - 0 bounce" for name in ("bounce", "defer", "trace")]
         lines += ["flush unix n - n 1000? 0 flush", "proxymap unix - - n - - proxymap", "smtp unix - - n - - smtp"]
         lines += ["relay unix - - n - - smtp", "showq unix n - n - - showq", "error unix - - n - - error"]

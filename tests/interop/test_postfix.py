@@ -92,14 +92,14 @@ def test_to_postfix(tmp_path: Path, open_folder: Path) -> None:
 def test_from_postfix(tmp_path: Path, open_folder: Path) -> None:
     port = free_port()
     server = ServerProcess(tmp_path, CONFIGURATION.format(port=port, control=free_port(), rest=""))
-    server.config.write_text(server.config.read_text().replace('profile = "relay"', 'profile = "mx"') + CATCH_ALL)
+    server.config.write_text(server.config.read_text().replace('profile = "relay"', 'profile = "public"') + CATCH_ALL)
     server.start(port)
     settings = {"POSTFIX_RELAY": f"127.0.0.1:{port}"}
     try:
         with outside.service("postfix", free_port(), open_folder / "postfix", **settings) as (_, postfix_port):
             for name, body in BODIES.items():
                 send(postfix_port, name, body)
-            maildir = tmp_path / "mailbox"
+            maildir = tmp_path / "mail" / "all"
             wait_for(lambda: len(mails(maildir)), len(BODIES))
     finally:
         server.stop()
@@ -110,8 +110,8 @@ def test_from_postfix(tmp_path: Path, open_folder: Path) -> None:
 
 CATCH_ALL = """
 [local]
-domains = ["interop.example"]
-mailbox = "mailbox"
+domains = { "interop.example" = "all" }
+folder = "mail"
 """
 
 

@@ -1,8 +1,8 @@
 """SIGKILL under load, again and again: every message that was acknowledged arrives (spool.md S1, S2).
 
-Several senders hand in numbered messages and write down which ones were acknowledged. The server is killed at random moments
-and started again on the same spool; at the end it drains to a sink that counts. Lost must be 0; repeats are counted
-and shown, since a crash between a delivery and its durable fact repeats it.
+Several senders hand in numbered messages and write down which ones were acknowledged. The server is killed at random
+moments and started again on the same spool; at the end it drains to a sink that counts. Lost must be 0; repeats are
+counted and shown, since a crash between a delivery and its durable fact repeats it.
 """
 
 from __future__ import annotations
@@ -40,8 +40,11 @@ port = {sink}
 [control]
 address = "127.0.0.1:{control}"
 
-[delivery]
-retry = ["1s", "1s", "2s"]
+[delivery.retry]
+other = ["1s", "1s", "2s"]
+throttle = ["1s"]
+uncertain = ["1s"]
+dns = ["1s"]
 """
 
 

@@ -1,0 +1,76 @@
+"""`angarium journal tail`: what happened, line by line."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ..web.shapes import Fact
+from .client import Client
+from .queue import duration
+from .show import json_line, moment, now, plain
+
+# How long to wait before asking for news.
+NEWS_SECONDS = 0.5
+
+
+def tail(
+    *,
+    since: str | None = None,
+    message: str | None = None,
+    follow: Annotated[bool, Parameter(name=["--follow", "-f"])] = False,
+    limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 100,
+    config: str | None = None,
+    json: bool = False,
+) -> None:
+    """Show the newest facts of the journal, oldest first.
+
+    Parameters
+    ----------
+    since
+        Everything that happened in the last while, like "10m"; without it the last --limit facts.
+    message
+        Only what concerns this message, from its beginning.
+    follow
+        Go on as more happens, until Ctrl-C.
+    limit
+        Facts at most (not with --since or --message).
+    json
+        One JSON object per line.
+    """
+    client = Client(config)
+    asked: dict[str, str] = {"limit": "1000"}
+    if message:
+        asked["message"] = message
+    if since:
+        asked["since"] = str(now() - duration(since))
+    elif not message:
+        asked["last"] = str(limit)
+    while True:
+        facts = client.facts(**asked)
+        for fact in facts.facts:
+            json_line(fact) if json else print(line(fact))
+        asked.pop("last", None)
+        asked.pop("since", None)
+        asked["after"] = facts.next
+        if facts.end:
+            if not follow:
+                return
+            time.sleep(NEWS_SECONDS)
+
+
+def line(fact: Fact) -> str:
+    """A fact for a person: time, kind, then its fields."""
+    about = " ".join(
+        f"{name}={word(value)}" for name, value in fact.about.items() if value not in ("", None, 0, False, [])
+    )
+    return plain(f"{moment(fact.at)} {fact.kind} {about}")
+
+
+def word(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    text = str(value)
+    return repr(text) if " " in text else text

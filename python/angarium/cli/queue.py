@@ -1,0 +1,212 @@
+"""`angarium queue …`: look at waiting mail and give orders about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ..errors import AngariumError
+from ..settings import Duration
+from ..web.shapes import Order, Priority, State, Where
+from .client import Client
+from .show import age, columns, json_line, moment, now, pairs, size
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Filter:
+    """Which entries; everything that is given must match."""
+
+    domain: str | None = None
+    "Domain of the recipient."
+    sender: str | None = None
+    "Envelope sender."
+    state: State | None = None
+    "waiting, held, leased (being delivered) or owing (a report is owed)."
+    priority: Priority | None = None
+    "urgent, high, normal or bulk."
+    tenant: str | None = None
+    "Tenant."
+    campaign: str | None = None
+    "Campaign."
+    site: str | None = None
+    "The site that its route leads to."
+    older_than: str | None = None
+    'Received longer ago than this, like "2h".'
+
+    def where(self, ids: tuple[str, ...] = (), *, every: bool = False) -> Where:
+        return Where(
+            ids=ids,
+            domain=self.domain,
+            sender=self.sender,
+            state=self.state,
+            priority=self.priority,
+            tenant=self.tenant,
+            campaign=self.campaign,
+            site=self.site,
+            before=now() - duration(self.older_than) if self.older_than else None,
+            all=every,
+        )
+
+
+NOBODY = Filter()
+
+
+def duration(text: str) -> int:
+    """Milliseconds of "90s", "2h", "1d"."""
+    try:
+        return int(Duration.parse(text))
+    except ValueError as error:
+        raise AngariumError(f"{error}; write {Duration.right}") from None
+
+
+def list_entries(
+    *,
+    chosen: Filter = NOBODY,
+    limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 100,
+    config: str | None = None,
+    json: bool = False,
+) -> None:
+    """List waiting entries, one per recipient.
+
+    Parameters
+    ----------
+    limit
+        Rows at most.
+    json
+        One JSON object per line.
+    """
+    # One more than asked for, to know whether there are more.
+    entries = list(Client(config).entries(chosen.where(every=chosen == NOBODY), limit=limit + 1))
+    if json:
+        for entry in entries[:limit]:
+            json_line(entry)
+        return
+    rows = [
+        (
+            e.id,
+            e.state,
+            e.priority,
+            age(e.received),
+            due(e.state, e.due),
+            str(e.attempts),
+            e.sender or "<>",
+            e.recipient,
+            e.reason + (f" ({e.code} {e.text})" if e.code else ""),
+        )
+        for e in entries[:limit]
+    ]
+    columns(("ID", "STATE", "CLASS", "AGE", "DUE", "TRIES", "FROM", "TO", "WHY"), rows, nothing="nothing waits")
+    if len(entries) > limit:
+        print(f"there are more; --limit {limit * 10} shows more of them")
+
+
+def due(state: str, at: int) -> str:
+    if state == "held" and at == 0:
+        return "-"
+    return age(at) if at > now() else "now"
+
+
+def show(message: str, /, *, config: str | None = None, json: bool = False) -> None:
+    """Show one message: where each of its recipients stands and what was said.
+
+    Parameters
+    ----------
+    message
+        The id of a message, or of one recipient (MESSAGE.NUMBER).
+    json
+        One JSON object per recipient.
+    """
+    entries = Client(config).message(message).entries
+    if json:
+        for entry in entries:
+            json_line(entry)
+        return
+    first = entries[0]
+    pairs(
+        [
+            ("message", first.message),
+            ("from", first.sender or "<>"),
+            ("received", f"{moment(first.received)} ({age(first.received)} ago)"),
+            ("size", size(first.size)),
+            ("class", first.priority),
+        ]
+    )
+    for e in entries:
+        print()
+        pairs(
+            [
+                ("recipient", f"{e.recipient} ({e.id})"),
+                ("state", e.state),
+                ("due", due(e.state, e.due)),
+                ("expires", age(e.expires)),
+                ("attempts", str(e.attempts)),
+                ("site", e.site or "-"),
+                ("last said", f"{e.code} {e.text} ({e.host})" if e.code else e.reason),
+            ]
+        )
+
+
+def order(action: str, ids: tuple[str, ...], chosen: Filter, every: bool, given: Order, *, config: str | None) -> int:
+    """Sends one order and says what it did; an order without a target must say --all."""
+    if not ids and chosen == NOBODY and not every:
+        raise AngariumError(f"say which: ids, a filter like --domain, or --all ({action} changes nothing without one)")
+    where = chosen.where(ids, every=every and not ids and chosen == NOBODY)
+    done = Client(config).order(action, Order(where=where, why=given.why, until=given.until, tag=given.tag))
+    late = f", {done.too_late:,} being delivered already" if done.too_late else ""
+    print(f"{action}: {done.changed:,} entries changed{late}")
+    if done.changed == 0 and ids:
+        raise AngariumError(f"nothing changed: {' '.join(ids)} is not waiting here, or is not in a state to {action}")
+    return 0
+
+
+def hold(
+    *ids: str,
+    chosen: Filter = NOBODY,
+    all: bool = False,
+    until: str | None = None,
+    why: str = "",
+    config: str | None = None,
+) -> int:
+    """Keep entries from being delivered until they are released.
+
+    Parameters
+    ----------
+    ids
+        Messages, or single recipients (MESSAGE.NUMBER).
+    all
+        Everything.
+    until
+        Release by itself after this long, like "12h".
+    why
+        Stands in the journal.
+    """
+    end = now() + duration(until) if until else None
+    return order("hold", ids, chosen, all, Order(why=why, until=end), config=config)
+
+
+def release(*ids: str, chosen: Filter = NOBODY, all: bool = False, why: str = "", config: str | None = None) -> int:
+    """Let held entries go; their retry clock starts anew."""
+    return order("release", ids, chosen, all, Order(why=why), config=config)
+
+
+def cancel(*ids: str, chosen: Filter = NOBODY, all: bool = False, why: str = "", config: str | None = None) -> int:
+    """Give entries up for good, without a report to the sender. This cannot be undone."""
+    return order("cancel", ids, chosen, all, Order(why=why), config=config)
+
+
+def retry(*ids: str, chosen: Filter = NOBODY, all: bool = False, why: str = "", config: str | None = None) -> int:
+    """Try entries again now instead of when they are due."""
+    return order("retry", ids, chosen, all, Order(why=why), config=config)
+
+
+def flush(*, why: str = "", config: str | None = None) -> int:
+    """Try everything again now and wake every destination that sleeps."""
+    return order("flush", (), NOBODY, True, Order(why=why), config=config)
+
+
+def confirm_clock(*, why: str = "", config: str | None = None) -> int:
+    """Say that this machine's clock is right, so that expiry, frozen after a jump of the clock, goes on."""
+    return order("confirm-clock", (), NOBODY, True, Order(why=why), config=config)

@@ -1,0 +1,246 @@
+"""The handlers of the control API and the Litestar application that they make (OpenAPI at /schema/openapi.json).
+
+Handlers translate: HTTP to one call of the bridge, its answer to a shape of `shapes`. They decide nothing about mail.
+Every error is one sentence as `{"error": …}`: 400 for what was asked wrongly, 404 for what is not there, 503 for what
+the engine cannot do now.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import importlib.metadata
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from litestar import Litestar, MediaType, Request, Response, get, post
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+from litestar.params import Parameter
+
+from .. import engine
+from ..engine import Bridge, Control, Predicate
+from ..errors import Busy, EngineError
+from ..settings import Settings
+from .history import read_history
+from .shapes import (
+    ACTIONS,
+    MOST_ROWS,
+    STATES,
+    Entry,
+    Facts,
+    FaultShown,
+    Order,
+    Ordered,
+    Page,
+    Priority,
+    State,
+    Status,
+    Trouble,
+    Where,
+)
+
+# What an `EngineError` means to a client; anything else is ours: 500.
+STATUS_OF = {"not-found": 404, "invalid": 400, "gap": 410, "lost": 410, "stopped": 503, "disk-full": 503, "fault": 503}
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """What the API shows: handed over by whoever builds the server."""
+
+    bridge: Bridge
+    settings: Settings
+    # Prometheus text (metrics.py).
+    metrics: Callable[[], bytes]
+    started: int
+    # Addresses as people read them.
+    listening: tuple[str, ...]
+
+
+def build_app(surface: Surface) -> Litestar:
+    """The application over one running server."""
+    bridge = surface.bridge
+
+    @get("/health", media_type=MediaType.JSON, sync_to_thread=False)
+    def health() -> Response[dict[str, bool]]:
+        """200 while mail is taken, 503 while a fault stops intake. Open."""
+        accepting = not any(fault.stops_intake for fault in bridge.engine.faults())
+        return Response({"accepting": accepting}, status_code=200 if accepting else 503)
+
+    @get("/metrics", media_type=MediaType.TEXT, sync_to_thread=False)
+    def metrics() -> Response[bytes]:
+        """Figures for Prometheus. Open."""
+        return Response(surface.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @get("/v1/status", sync_to_thread=False)
+    def status() -> Status:
+        """The server at a glance."""
+        return status_of(surface)
+
+    @get("/v1/queue")
+    async def entries(
+        domain: str | None = None,
+        sender: str | None = None,
+        tenant: str | None = None,
+        campaign: str | None = None,
+        site: str | None = None,
+        state_: Annotated[State | None, Parameter(query="state")] = None,
+        priority: Priority | None = None,
+        before: int | None = None,
+        received_after: int | None = None,
+        after: str = "",
+        limit: Annotated[int, Parameter(ge=1, le=MOST_ROWS)] = 100,
+    ) -> Page:
+        """Waiting entries, a page at a time: give `next` of a page as `after` for the next one."""
+        where = Where(
+            domain=domain,
+            sender=sender,
+            tenant=tenant,
+            campaign=campaign,
+            site=site,
+            state=state_,
+            priority=priority,
+            before=before,
+            after=received_after,
+        )
+        found = await bridge.find(predicate(where, listing=True), after=page_key(after), limit=limit)
+        return page(found)
+
+    @get("/v1/queue/{id:str}")
+    async def message(id: str) -> Page:
+        """All recipients of one message that is still here, or one recipient (MESSAGE.NUMBER)."""
+        rows: list[Entry] = []
+        after = b""
+        while True:
+            found = await bridge.find(Predicate(ids=(id,)), after=after, limit=MOST_ROWS)
+            rows += page(found).entries
+            after = found.after
+            if not after:
+                break
+        if not rows:
+            raise HTTPException(status_code=404, detail=f"no message {id} waits here; its history is in the journal")
+        return Page(rows, None)
+
+    @post("/v1/queue/{action:str}", status_code=200)
+    async def order(action: str, data: Order, request: Request[Any, Any, Any]) -> Ordered:
+        """Gives an order; answers when it is durable. An empty filter needs `all`."""
+        if action not in ACTIONS:
+            raise HTTPException(status_code=404, detail=f"there is no order {action!r}; {', '.join(ACTIONS)}")
+        if data.where == Where() and action not in ("flush", "confirm-clock"):
+            raise HTTPException(status_code=400, detail="the filter is empty; say which entries, or all: true")
+        by = "socket" if request.client is None else f"{request.client.host}:{request.client.port}"
+        control = Control(kind=action, where=predicate(data.where), by=by, why=data.why, until=data.until)
+        done = await bridge.control(control)
+        return Ordered(done.changed, done.too_late)
+
+    @get("/v1/journal")
+    async def journal(
+        after: str = "",
+        since: int | None = None,
+        last: Annotated[int | None, Parameter(ge=1, le=10_000)] = None,
+        message_: Annotated[str, Parameter(query="message")] = "",
+        limit: Annotated[int, Parameter(ge=1, le=MOST_ROWS)] = MOST_ROWS,
+    ) -> Facts:
+        """Facts in their order, from a cursor (`next` of the answer before) or from the oldest."""
+        return await read_history(bridge, at=page_key(after), since=since, last=last, message=message_, limit=limit)
+
+    return Litestar(
+        [health, metrics, status, entries, message, order, journal],
+        openapi_config=OpenAPIConfig(title="Angarium control", version="1", render_plugins=()),
+        exception_handlers={
+            HTTPException: http_trouble,
+            EngineError: engine_trouble,
+            Busy: busy_trouble,
+        },
+        logging_config=None,
+        debug=False,
+    )
+
+
+def status_of(surface: Surface) -> Status:
+    figures = surface.bridge.figures()
+    faults = [
+        FaultShown(fault.kind, fault.since, fault.text, fault.stops_intake) for fault in surface.bridge.engine.faults()
+    ]
+    return Status(
+        version=importlib.metadata.version("angarium"),
+        hostname=surface.settings.server.hostname,
+        started=surface.started,
+        now=int(time.time() * 1000),
+        listening=list(surface.listening),
+        spool=str(surface.settings.spool_folder),
+        accepting=not any(fault.stops_intake for fault in faults),
+        counters=figures.counts,
+        depth={name: figures.now.get(f"depth_{name}", 0) for name in engine.CLASSES},
+        states={name: figures.now.get(f"state_{name}", 0) for name in STATES},
+        oldest=figures.now.get("oldest", 0),
+        faults=faults,
+    )
+
+
+def predicate(where: Where, *, listing: bool = False) -> Predicate:
+    """The engine's predicate; a listing without a filter means everything."""
+    return Predicate(
+        ids=where.ids,
+        domain=where.domain,
+        tenant=where.tenant,
+        campaign=where.campaign,
+        sender=where.sender,
+        class_=where.priority,
+        state=where.state,
+        site=where.site,
+        before=where.before,
+        after=where.after,
+        all=where.all or (listing and where == Where()),
+    )
+
+
+def page(found: engine.Found) -> Page:
+    rows = [
+        Entry(
+            id=entry.id,
+            message=entry.message,
+            number=entry.number,
+            sender=entry.sender,
+            recipient=entry.address,
+            state=entry.state,
+            priority=entry.class_,
+            received=entry.received,
+            size=entry.size,
+            due=entry.due,
+            expires=entry.expires,
+            attempts=entry.attempts,
+            reason=entry.reason,
+            code=entry.code,
+            text=entry.text,
+            host=entry.host,
+            site=entry.site,
+            tenant=entry.tenant,
+            campaign=entry.campaign,
+        )
+        for entry in found.entries
+    ]
+    return Page(rows, base64.urlsafe_b64encode(found.after).decode() if found.after else None)
+
+
+def page_key(text: str) -> bytes:
+    try:
+        return base64.urlsafe_b64decode(text)
+    except (ValueError, binascii.Error):
+        raise HTTPException(status_code=400, detail=f"{text!r} is no place in a listing; give what next held") from None
+
+
+def http_trouble(_: Request[Any, Any, Any], error: HTTPException) -> Response[Trouble]:
+    extra = error.extra if isinstance(error.extra, list) else []
+    details = "; ".join(f"{row.get('key', '')}: {row.get('message', '')}" for row in extra if isinstance(row, dict))
+    return Response(Trouble(f"{error.detail}: {details}" if details else error.detail), status_code=error.status_code)
+
+
+def engine_trouble(_: Request[Any, Any, Any], error: EngineError) -> Response[Trouble]:
+    return Response(Trouble(str(error)), status_code=STATUS_OF.get(error.word, 500))
+
+
+def busy_trouble(_: Request[Any, Any, Any], __: Busy) -> Response[Trouble]:
+    return Response(Trouble("the server is busy; ask again in a moment"), status_code=503)

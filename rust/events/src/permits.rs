@@ -8,9 +8,10 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use crate::sync::{Arc, Mutex};
+use crate::sync::Mutex;
 
 #[derive(Debug)]
 struct State {

@@ -6,10 +6,11 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 
 use crate::permits::{Credit, CreditWait, Permit, Permits};
 use crate::signal::Signal;
-use crate::sync::{Arc, Mutex};
+use crate::sync::Mutex;
 
 /// What may be told late and once: the consumer pulls the content. Drained first, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -3,12 +3,6 @@
 
 #[cfg(not(loom))]
 pub use parking_lot::Mutex;
-#[cfg(not(loom))]
-pub use std::sync::Arc;
-
-#[cfg(loom)]
-pub use loom::sync::Arc;
-
 #[cfg(loom)]
 #[derive(Debug)]
 pub struct Mutex<T>(loom::sync::Mutex<T>);

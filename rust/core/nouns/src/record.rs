@@ -47,7 +47,7 @@ pub struct SessionFacts {
 }
 
 /// Where the body's bytes are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct BodyRef {
     pub length: u64,
     /// CRC32C over the body.
@@ -221,12 +221,6 @@ pub struct ContentHead {
     pub successor: Successor,
     /// Entries of other messages that this record's commit settles.
     pub closes: Vec<(MessageId, u32)>,
-}
-
-impl Default for BodyRef {
-    fn default() -> Self {
-        Self { length: 0, crc: 0, file: String::new() }
-    }
 }
 
 impl ContentHead {

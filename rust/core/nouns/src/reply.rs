@@ -77,6 +77,7 @@ impl Reply {
         Ok(Self { code, enhanced, text: Cow::Owned(text) })
     }
 
+    #[must_use]
     pub fn with_text(mut self, text: impl Into<Cow<'static, str>>) -> Self {
         self.text = text.into();
         self

@@ -1,0 +1,162 @@
+"""Delivery: from a lane to its plan: hosts with addresses, windows, the retry table, or the folder of a mailbox.
+
+Windows are fixed ones out of the settings (adaptive ones come later). Addresses hold for their TTL, then the engine
+asks again; a host whose addresses DNS does not give now is left out of this plan, and a plan without any address says
+so by being short-lived. Hosts of equal preference are shuffled with the chance that the caller brings.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+import time
+from collections.abc import Callable, Sequence
+
+import trio
+from msgspec import Struct
+
+from . import _core
+from . import settings as site
+from .dns import AddressAnswer, Lookups
+from .engine import Bridge, Plan, PlanHost, Rate
+from .routing.mx import Groups, groups_of
+from .routing.mx import addresses as addresses_of
+
+# Plans that need no DNS hold so long.
+SETTINGS_VALID = 600_000
+# Without one address the next look is soon, but not at once.
+NOTHING_VALID = 30_000
+# `suspended`: longer than any process lives.
+FOR_EVER = 1 << 52
+# Lanes pulled at once, and being looked up at once.
+BATCH = 64
+AT_ONCE = 256
+
+__all__ = ["Planned", "Planner", "serve"]
+
+
+class Planned(Struct, frozen=True):
+    """A plan and for how many milliseconds it holds."""
+
+    plan: Plan
+    valid: int
+
+
+class Lane(Struct, frozen=True, kw_only=True):
+    """What a plan is made from; the fields of `_core.LaneWanted` that matter here."""
+
+    kind: str
+    site: str
+    port: int = 0
+    hosts: tuple[str, ...] = ()
+
+
+class Planner:
+    """Makes plans. `chance` shuffles hosts of equal preference."""
+
+    def __init__(self, settings: site.Settings, lookups: Lookups, *, chance: random.Random) -> None:
+        self._settings = settings
+        self._lookups = lookups
+        self._chance = chance
+        self._own_windows = {(row.host.bare, row.port): row for row in settings.route if row.host is not None}
+
+    async def plan(self, lane: Lane) -> Planned:
+        """Never raises for what DNS says."""
+        if lane.kind == "maildir":
+            return self._mailbox(lane.site)
+        groups = self._shuffled(groups_of(lane.site, lane.hosts))
+        names = [host for group in groups for host in group]
+        known = await self._addresses(names)
+        hosts = tuple(PlanHost(name=name, addresses=known[name].records) for name in names if known[name].records)
+        valid = NOTHING_VALID if not hosts else min(milliseconds_until(known[name]) for name in names)
+        return Planned(self._windows(lane, hosts), valid)
+
+    async def _addresses(self, names: Sequence[str]) -> dict[str, AddressAnswer]:
+        """Hosts that are addresses are their own answer."""
+        later = trio.current_time() + SETTINGS_VALID / 1_000
+        known = {name: AddressAnswer("found", (name,), later) for name in names if is_address(name)}
+        return known | await addresses_of(self._lookups, [name for name in names if name not in known])
+
+    def _shuffled(self, groups: Groups) -> Groups:
+        """RFC 5321 5.1: equal preferences are tried in an order of chance."""
+        return tuple(tuple(self._chance.sample(group, len(group))) for group in groups)
+
+    def _windows(self, lane: Lane, hosts: tuple[PlanHost, ...]) -> Plan:
+        given = self._settings.delivery
+        own = self._own_windows.get((lane.site, lane.port), site.Route())
+        rate = (own.rate or given.rate).bucket
+        return Plan(
+            hosts=hosts,
+            port=lane.port,
+            source=given.source or None,
+            hello=given.hello or self._settings.server.hostname,
+            connections=own.connections or given.connections,
+            messages_per_connection=own.messages_per_connection or given.messages_per_connection,
+            recipients_per_transaction=given.recipients_per_transaction,
+            rate=Rate(messages=rate[0], per=rate[1]) if rate else None,
+            suspended_until=self._suspended,
+        )
+
+    def _mailbox(self, name: str) -> Planned:
+        folder = self._settings.mail_folder / name
+        return Planned(Plan(folder=str(folder), connections=1, suspended_until=self._suspended), SETTINGS_VALID)
+
+    @property
+    def _suspended(self) -> int:
+        return FOR_EVER if self._settings.delivery.suspended else 0
+
+
+def is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def milliseconds_until(answer: AddressAnswer) -> int:
+    return max(1_000, round((answer.expires - trio.current_time()) * 1_000))
+
+
+def lane_of(want: _core.LaneWanted) -> Lane:
+    return Lane(kind=want.kind, site=want.site, port=want.port, hosts=tuple(want.hosts))
+
+
+def unix_now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+async def serve(
+    bridge: Bridge,
+    planner: Planner,
+    *,
+    now: Callable[[], int] = unix_now,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Gives the engine the plans that it wants until cancelled."""
+    wanted = trio.Event()
+    room = trio.Semaphore(AT_ONCE)
+
+    async def make(want: _core.LaneWanted) -> None:
+        try:
+            planned = await planner.plan(lane_of(want))
+            bridge.set_plan(want.lane, planned.plan, valid=now() + planned.valid)
+        finally:
+            room.release()
+
+    def wake() -> None:
+        wanted.set()
+
+    bridge.on_flag("plan_wanted", wake)
+    async with trio.open_nursery() as nursery:
+        task_status.started()
+        while True:
+            batch = bridge.engine.wanted_plans(BATCH)
+            for want in batch:
+                await room.acquire()
+                nursery.start_soon(make, want)
+            if len(batch) == BATCH:
+                await trio.lowlevel.checkpoint()
+                continue
+            await wanted.wait()
+            wanted = trio.Event()

@@ -1,0 +1,178 @@
+"""Intake: listening sockets, and the loop that accepts and hands connections to the engine.
+
+Sockets are bound before anything is promised; a port in use is one clear sentence. Each loop accepts in batches until
+there is nothing more (64 at most), hands the batch over in one call, writes the reply of those that were refused and
+yields. Out of descriptors it pauses instead of spinning. The engine counts sessions and answers over limits itself.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+import trio
+
+from . import settings as site
+from .engine import Bridge
+from .errors import StartError
+
+# Connections that the kernel keeps while we are busy; needs net.core.somaxconn at least as large.
+BACKLOG = 4_096
+# Accepted in one step: 64 take about 2 ms.
+BATCH = 64
+# Pause when descriptors or memory have run out.
+PAUSE = 0.1
+SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
+# Out of descriptors or buffers: try again later (accept(2)).
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+# The connection was gone before it was taken, or its network had an error (accept(2)).
+GONE = frozenset({
+    errno.ECONNABORTED, errno.EINTR, errno.ENETDOWN, errno.EPROTO, errno.ENOPROTOOPT, errno.EHOSTDOWN,
+    errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, errno.ETIMEDOUT, errno.EPERM,
+})  # fmt: skip
+
+Peer = tuple[int, str, int]
+
+
+class Listening:
+    """One listening socket; `number` is its place in the settings."""
+
+    __slots__ = ("number", "row", "socket")
+
+    def __init__(self, number: int, row: site.Listen, bound: socket.socket) -> None:
+        self.number = number
+        self.row = row
+        self.socket = bound
+
+    @property
+    def address(self) -> str:
+        """Where it listens in fact, also when the port was left to the system."""
+        host, port = self.socket.getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def listen(settings: site.Settings) -> list[Listening]:
+    """Opens all sockets of the settings, or none. Raises `StartError` with the address and the reason."""
+    opened: list[Listening] = []
+    try:
+        for number, row in enumerate(settings.listen):
+            opened.append(Listening(number, row, bind(row.address)))
+    except StartError:
+        close(opened)
+        raise
+    return opened
+
+
+def close(listening: Sequence[Listening]) -> None:
+    for one in listening:
+        trio.lowlevel.notify_closing(one.socket) if in_trio() else None
+        one.socket.close()
+
+
+def in_trio() -> bool:
+    try:
+        trio.lowlevel.current_trio_token()
+    except RuntimeError:
+        return False
+    return True
+
+
+def bind(address: site.Endpoint) -> socket.socket:
+    """A listening, non-blocking, close-on-exec socket."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # Each family has its own [[listen]] row; a shared one would show IPv4 peers as mapped addresses.
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind((address.host, address.port))
+        bound.listen(BACKLOG)
+        bound.setblocking(False)
+    except OSError as error:
+        bound.close()
+        raise StartError(f"Cannot listen on {address}: {why_not(error, address)}") from None
+    return bound
+
+
+def why_not(error: OSError, address: site.Endpoint) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "the port is in use; stop what uses it, or set another port in the settings"
+        case errno.EACCES:
+            return f"port {address.port} needs more rights (CAP_NET_BIND_SERVICE), or choose one above 1023"
+        case errno.EADDRNOTAVAIL:
+            return "this machine does not have that address"
+        case _:
+            return error.strerror or str(error)
+
+
+def backlog_warning(limit: int | None = None) -> str:
+    """A sentence when the system keeps fewer waiting connections than we ask for; empty when all is well."""
+    if limit is None:
+        try:
+            limit = int(SOMAXCONN.read_text())
+        except (OSError, ValueError):
+            return ""
+    if limit >= BACKLOG:
+        return ""
+    return (
+        f"net.core.somaxconn is {limit}: more than {limit} connections at once may be turned away; set it to {BACKLOG}"
+    )
+
+
+async def serve(
+    bridge: Bridge, listening: Listening, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Accepts on one socket until it is closed or this is cancelled."""
+    task_status.started()
+    while True:
+        try:
+            await trio.lowlevel.wait_readable(listening.socket)
+        except trio.ClosedResourceError:
+            return
+        exhausted = accept_batch(bridge, listening)
+        if exhausted is None:
+            return
+        # A full batch goes on at once: the socket is still readable.
+        await (trio.sleep(PAUSE) if exhausted else trio.lowlevel.checkpoint())
+
+
+def accept_batch(bridge: Bridge, listening: Listening) -> bool | None:
+    """Takes what waits, 64 at most. True: descriptors have run out; None: the socket is closed."""
+    peers: list[Peer] = []
+    exhausted: bool | None = False
+    for _ in range(BATCH):
+        try:
+            accepted, address = listening.socket.accept()
+        except BlockingIOError:
+            break
+        except OSError as error:
+            if error.errno in GONE:
+                continue
+            if error.errno in EXHAUSTED:
+                exhausted = True
+                break
+            if error.errno in (errno.EBADF, errno.EINVAL):
+                exhausted = None
+                break
+            raise
+        accepted.setblocking(False)
+        peers.append((accepted.detach(), address[0].partition("%")[0], address[1]))
+    if peers:
+        for descriptor, reply in bridge.engine.adopt(listening.number, peers):
+            refuse(descriptor, reply)
+    return exhausted
+
+
+def refuse(descriptor: int, reply: bytes) -> None:
+    """The engine's last word to a connection that it did not take. A fresh socket has room for it."""
+    try:
+        os.write(descriptor, reply)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)

@@ -258,9 +258,7 @@ impl Client {
         if argument.bytes().any(|b| b.is_ascii_control()) {
             return Err(ClientError::Argument);
         }
-        for part in [verb, argument, "\r\n"] {
-            self.output.extend_from_slice(part.as_bytes());
-        }
+        push(&mut self.output, &[verb, argument, "\r\n"]);
         Ok(kind)
     }
 
@@ -335,7 +333,9 @@ impl Client {
 }
 
 fn push(output: &mut Vec<u8>, parts: &[&str]) {
-    parts.iter().for_each(|part| output.extend_from_slice(part.as_bytes()));
+    for part in parts {
+        output.extend_from_slice(part.as_bytes());
+    }
 }
 
 /// Addresses were checked when they came in; what was made of them since (rewriting) must not break the line.

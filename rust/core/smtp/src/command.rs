@@ -9,7 +9,7 @@ use angarium_nouns::{Address, BodyType, Host, Reply, ReversePath};
 
 use crate::answers;
 use crate::settings::Extensions;
-use crate::table::{PARAMETERS, Verb};
+use crate::table::{MAIL_PARAMETERS, Parameter, RCPT_PARAMETERS};
 
 /// RFC 5321 4.5.3.1.2.
 const MAX_HOST: usize = 255;
@@ -65,7 +65,7 @@ pub(crate) fn mail(argument: &[u8], offered: Extensions) -> Result<MailCommand, 
     let text = std::str::from_utf8(rest).map_err(|_| answers::BAD_SENDER)?;
     let (path, parameters) = split_path(text).ok_or(answers::BAD_SENDER)?;
     let mut mail = MailCommand::default();
-    read_parameters(Verb::Mail, &mut mail, parameters, offered)?;
+    read_parameters(&mut mail, &MAIL_PARAMETERS, parameters, offered)?;
     if !path.is_empty() {
         let address = Address::parse(path).map_err(|_| answers::BAD_SENDER)?;
         if !address.is_ascii() && !mail.smtputf8 {
@@ -80,14 +80,15 @@ pub(crate) fn rcpt(argument: &[u8], offered: Extensions, smtputf8: bool, our_nam
     let rest = behind_label(argument, b"TO:").ok_or(answers::RCPT_SYNTAX)?;
     let text = std::str::from_utf8(rest).map_err(|_| answers::BAD_RECIPIENT)?;
     let (path, parameters) = split_path(text).ok_or(answers::BAD_RECIPIENT)?;
-    read_parameters(Verb::Rcpt, &mut MailCommand::default(), parameters, offered)?;
     let bare_postmaster = path.eq_ignore_ascii_case("postmaster");
     let address = if bare_postmaster { Address::parse(&format!("{path}@{our_name}")) } else { Address::parse(path) };
     let path = address.map_err(|_| answers::BAD_RECIPIENT)?;
     if !path.is_ascii() && !smtputf8 {
         return Err(answers::NEEDS_SMTPUTF8);
     }
-    Ok(RcptCommand { path, bare_postmaster })
+    let mut rcpt = RcptCommand { path, bare_postmaster };
+    read_parameters(&mut rcpt, &RCPT_PARAMETERS, parameters, offered)?;
+    Ok(rcpt)
 }
 
 /// The text behind `FROM:` or `TO:` and a blank that does not belong there but is common.
@@ -140,18 +141,17 @@ fn without_route(path: &str) -> Option<&str> {
     (hops_are_hosts && !mailbox.is_empty()).then_some(mailbox)
 }
 
-fn read_parameters(verb: Verb, mail: &mut MailCommand, text: &str, offered: Extensions) -> Result<(), Reply> {
+fn read_parameters<C>(command: &mut C, known: &[Parameter<C>], text: &str, offered: Extensions) -> Result<(), Reply> {
     let mut seen = 0_u32;
     for word in text.split(' ').filter(|word| !word.is_empty()) {
         let (keyword, value) = word.split_once('=').map_or((word, None), |(k, v)| (k, Some(v)));
-        let known = |p: &crate::table::Parameter| p.verb == verb && p.keyword.eq_ignore_ascii_case(keyword);
-        let at = PARAMETERS.iter().position(known).filter(|&at| offered.has(PARAMETERS[at].extension));
-        let at = at.ok_or(answers::UNKNOWN_PARAMETER)?;
+        let named = |p: &Parameter<C>| p.keyword.eq_ignore_ascii_case(keyword) && offered.has(p.extension);
+        let at = known.iter().position(named).ok_or(answers::UNKNOWN_PARAMETER)?;
         if seen & 1 << at != 0 {
             return Err(answers::REPEATED_PARAMETER);
         }
         seen |= 1 << at;
-        (PARAMETERS[at].read)(mail, value)?;
+        (known[at].read)(command, value)?;
     }
     Ok(())
 }

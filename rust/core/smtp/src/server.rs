@@ -270,7 +270,8 @@ impl Server {
             text.push('\n');
             text.push_str(keyword);
             if *extension == Extensions::SIZE && settings.max_size > 0 {
-                text.push_str(&format!(" {}", settings.max_size));
+                text.push(' ');
+                text.push_str(&settings.max_size.to_string());
             }
         }
         self.reply(&Reply::plain(250, "").with_text(text));

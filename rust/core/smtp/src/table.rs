@@ -12,7 +12,7 @@
 use angarium_nouns::{BodyType, Reply};
 
 use crate::answers;
-use crate::command::MailCommand;
+use crate::command::{MailCommand, RcptCommand};
 use crate::settings::Extensions;
 
 /// Where a session stands.
@@ -180,43 +180,56 @@ pub(crate) fn out_of_order(verb: Verb, state: State) -> Reply {
     }
 }
 
-/// A parameter of MAIL or RCPT.
-pub(crate) struct Parameter {
+/// A parameter of a command `C`.
+pub(crate) struct Parameter<C: 'static> {
     pub keyword: &'static str,
-    pub verb: Verb,
+    /// Must be offered, else the parameter is unknown.
     pub extension: Extensions,
-    /// Octets by which the extension lengthens the command line.
+    /// Octets by which it lengthens the command line.
     pub room: usize,
-    pub read: fn(&mut MailCommand, Option<&str>) -> Result<(), Reply>,
+    pub read: fn(&mut C, Option<&str>) -> Result<(), Reply>,
 }
 
 /// RFC 5321 4.5.3.1.4, with CRLF.
-pub(crate) const COMMAND_LINE: usize = 512;
+const COMMAND_LINE: usize = 512;
 
+/// Rooms: RFC 1870 3, RFC 6152 2, RFC 6531 3.1.
 #[rustfmt::skip]
-pub(crate) static PARAMETERS: [Parameter; 3] = [
-    // RFC 1870 3 (26), RFC 6152 2 (16), RFC 6531 3.1 (10).
-    Parameter { keyword: "SIZE",     verb: Verb::Mail, extension: Extensions::SIZE,           room: 26, read: read_size },
-    Parameter { keyword: "BODY",     verb: Verb::Mail, extension: Extensions::EIGHT_BIT_MIME, room: 16, read: read_body },
-    Parameter { keyword: "SMTPUTF8", verb: Verb::Mail, extension: Extensions::SMTPUTF8,       room: 10, read: read_utf8 },
+pub(crate) const MAIL_PARAMETERS: [Parameter<MailCommand>; 3] = [
+    Parameter { keyword: "SIZE",     extension: Extensions::SIZE,           room: 26, read: read_size },
+    Parameter { keyword: "BODY",     extension: Extensions::EIGHT_BIT_MIME, room: 16, read: read_body },
+    Parameter { keyword: "SMTPUTF8", extension: Extensions::SMTPUTF8,       room: 10, read: read_utf8 },
 ];
 
+/// None yet; DSN (RFC 3461) brings NOTIFY and ORCPT.
+pub(crate) const RCPT_PARAMETERS: [Parameter<RcptCommand>; 0] = [];
+
 /// The longest line that `verb` may have, with CRLF.
-pub(crate) fn line_limit(verb: Verb, offered: Extensions) -> usize {
-    let rooms = PARAMETERS.iter().filter(|p| p.verb == verb && offered.has(p.extension)).map(|p| p.room);
-    COMMAND_LINE + rooms.sum::<usize>()
+pub(crate) const fn line_limit(verb: Verb, offered: Extensions) -> usize {
+    COMMAND_LINE
+        + match verb {
+            Verb::Mail => room(&MAIL_PARAMETERS, offered),
+            Verb::Rcpt => room(&RCPT_PARAMETERS, offered),
+            _ => 0,
+        }
+}
+
+const fn room<C>(parameters: &[Parameter<C>], offered: Extensions) -> usize {
+    let (mut sum, mut at) = (0, 0);
+    while at < parameters.len() {
+        if offered.has(parameters[at].extension) {
+            sum += parameters[at].room;
+        }
+        at += 1;
+    }
+    sum
 }
 
 /// The longest line of any verb: what is kept of a line before its verb is known.
 pub(crate) const LONGEST_LINE: usize = {
-    let (mut longest, mut i) = (COMMAND_LINE, 0);
-    while i < PARAMETERS_ROOM.len() {
-        longest += PARAMETERS_ROOM[i];
-        i += 1;
-    }
-    longest
+    let (mail, rcpt) = (line_limit(Verb::Mail, Extensions::STANDARD), line_limit(Verb::Rcpt, Extensions::STANDARD));
+    if mail > rcpt { mail } else { rcpt }
 };
-const PARAMETERS_ROOM: [usize; 3] = [26, 16, 10];
 
 fn read_size(mail: &mut MailCommand, value: Option<&str>) -> Result<(), Reply> {
     let digits = value.filter(|v| (1..=20).contains(&v.len()) && v.bytes().all(|b| b.is_ascii_digit()));

@@ -1,5 +1,7 @@
 //! A client and a server speak with each other through two buffers.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 
 use angarium_smtp::{Client, Command, CommandKind, Event, MailParameters, Server, ServerSettings};

@@ -1,0 +1,99 @@
+//! Plays bytes to a server and notes what happened, with a policy that can be read off the addresses.
+#![allow(clippy::unwrap_used, dead_code)]
+
+use std::sync::Arc;
+
+use angarium_nouns::Reply;
+use angarium_smtp::{BareNewline, Event, Server, ServerSettings, State};
+
+/// What a session said and did. Content is joined, since its slices follow the reads; what was dropped is left out.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Transcript {
+    pub events: Vec<String>,
+    pub output: String,
+    pub bodies: Vec<Vec<u8>>,
+    pub state: Option<State>,
+}
+
+impl Transcript {
+    /// The codes of all replies, each reply once.
+    pub fn codes(&self) -> Vec<&str> {
+        let last = |line: &&str| line.as_bytes().get(3) != Some(&b'-');
+        self.output.lines().filter(last).map(|line| &line[..3]).collect()
+    }
+}
+
+pub fn settings() -> ServerSettings {
+    ServerSettings::new("mx.example")
+}
+
+pub fn small() -> ServerSettings {
+    ServerSettings { max_size: 3_000, max_line: 1_000, max_recipients: 3, max_errors: 1_000, ..settings() }
+}
+
+pub fn normalising() -> ServerSettings {
+    ServerSettings { bare_newline: BareNewline::Normalise, ..small() }
+}
+
+/// Plays `parts`, each as one read, to a greeted server.
+pub fn play<'a>(settings: &ServerSettings, parts: impl IntoIterator<Item = &'a [u8]>) -> Transcript {
+    let mut server = Server::new(Arc::new(settings.clone()));
+    server.greet();
+    let mut transcript = Transcript::default();
+    let mut body = Vec::new();
+    for part in parts {
+        feed(&mut server, part, &mut transcript, &mut body);
+    }
+    transcript.output = String::from_utf8(std::mem::take(server.output())).unwrap();
+    transcript.state = Some(server.state());
+    transcript
+}
+
+pub fn play_whole(settings: &ServerSettings, input: &[u8]) -> Transcript {
+    play(settings, [input])
+}
+
+pub fn play_bytewise(settings: &ServerSettings, input: &[u8]) -> Transcript {
+    play(settings, input.chunks(1))
+}
+
+/// An EHLO, a sender, a recipient, DATA: everything up to the content.
+pub const TO_CONTENT: &str = "EHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\n";
+
+fn feed(server: &mut Server, part: &[u8], transcript: &mut Transcript, body: &mut Vec<u8>) {
+    let mut at = 0;
+    loop {
+        let (used, event) = server.receive(&part[at..]);
+        at += used;
+        match event {
+            Event::Need => break,
+            Event::Body(text) => {
+                assert!(!text.is_empty());
+                body.extend_from_slice(text);
+                continue;
+            }
+            Event::End { size, .. } => {
+                assert_eq!(size, body.len() as u64);
+                transcript.bodies.push(std::mem::take(body));
+            }
+            Event::Broken(_) => body.clear(),
+            _ => {}
+        }
+        transcript.events.push(format!("{event:?}"));
+        if server.awaits().is_some() {
+            answer(server, &event);
+        }
+    }
+    assert!(at == part.len(), "a read was not used up");
+}
+
+fn answer(server: &mut Server, event: &Event<'_>) {
+    match event {
+        Event::Rcpt(rcpt) if rcpt.path.local() == "refuse" => server.reply(&Reply::new(550, (5, 1, 1), "No such user")),
+        Event::Rcpt(rcpt) if rcpt.path.local() == "later" => server.reply(&Reply::new(451, (4, 2, 1), "Later")),
+        Event::Mail(mail) if mail.path.as_ref().is_some_and(|path| path.local() == "refuse") => {
+            server.reply(&Reply::new(550, (5, 7, 1), "Not you"));
+        }
+        _ => server.accept(),
+    }
+}

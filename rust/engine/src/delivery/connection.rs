@@ -6,27 +6,24 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use angarium_ledger::{Content, ContentBody, LaneRun, Lease, Settlement};
-use angarium_nouns::outcome::{Action, Judgement, Outcome, Phase, Reason, Scope, judge};
+use angarium_ledger::{LaneRun, Lease};
+use angarium_nouns::outcome::{Judgement, Phase, Scope, judge};
 use angarium_nouns::reply::Reply;
-use angarium_smtp::{Capabilities, Client, ClientError, Command, Extensions, MailParameters};
+use angarium_smtp::{Client, ClientError, Command, Extensions, MailParameters};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
+use super::content;
 use super::desk::Desk;
 use super::envelope::{Envelope, group};
-use super::render::{self, Rendered};
+use super::refusals::{self, Refusal};
+use super::render::Rendered;
 use super::settings::DeliverySettings;
-use super::transaction::{Final, Line, Step, Transaction, Verdict, host_failure, rules, verdict};
+use super::settle;
+use super::transaction::{Final, Line, Step, Transaction, host_failure, rules};
 use super::wire::{Break, Wire};
-
-/// Bytes of a body that are stuffed and written at once.
-const BLOCK: usize = 64 * 1024;
-/// A message younger than this was written by us just now, so its bytes are in the page cache.
-const WARM: u64 = 60_000;
 
 /// Why a host is done with, for the lane's sleep and the reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,15 +38,6 @@ impl Failure {
     }
 }
 
-/// How a connection ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
-    /// Politely, or after it had done something: the lane goes on with other connections.
-    Finished,
-    /// Nothing got through: the next host's turn.
-    HostFailed(Failure),
-}
-
 /// An envelope on its way.
 struct Outgoing {
     envelope: Envelope,
@@ -57,6 +45,421 @@ struct Outgoing {
     rendered: Rendered,
     /// RSET was put in front of it and is not answered yet.
     reset: bool,
+    /// That RSET, if any, is in the output.
+    spoken: bool,
+    /// A command could not be written: everything is decided, and the connection is of no more use.
+    spoilt: bool,
     /// Where in the stream its final dot ends.
     dot_ends: u64,
+}
+
+/// Why the dialogue cannot go on.
+enum Stop {
+    Broken(Break),
+    /// A reply that speaks of the host or more.
+    Host(Judgement, Reply),
+    /// A refusal came in the middle of a body: the answer counts, the connection is of no more use.
+    Spoilt,
+}
+
+impl From<Break> for Stop {
+    fn from(cause: Break) -> Self {
+        Self::Broken(cause)
+    }
+}
+
+/// What a connection belongs to and how far it may go.
+pub struct Errand {
+    pub desk: Arc<Desk>,
+    pub run: LaneRun,
+    /// `name[address]:port`.
+    pub host: String,
+    /// No other host is left: what fails here counts as an attempt of the envelope that it struck, since an
+    /// envelope that breaks every host would else come first again after each sleep of the lane.
+    pub last_host: bool,
+}
+
+pub struct Connection<S: AsyncRead + AsyncWrite + Unpin> {
+    errand: Errand,
+    settings: Arc<DeliverySettings>,
+    wire: Wire<S>,
+    /// Messages begun on this connection, and in this run of the lane.
+    begun: u32,
+    begun_in_run: u32,
+    /// Something was decided by this peer on this connection.
+    useful: bool,
+    /// The peer still holds a transaction that RSET must end before the next MAIL.
+    reset_due: bool,
+    loading: Option<Arc<Lease>>,
+    waiting: VecDeque<Envelope>,
+    current: Option<Outgoing>,
+    following: Option<Outgoing>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub fn new(errand: Errand, stream: S) -> Self {
+        let settings = errand.desk.settings.load_full();
+        Self {
+            errand,
+            settings,
+            wire: Wire::new(stream, Client::new()),
+            begun: 0,
+            begun_in_run: 0,
+            useful: false,
+            reset_due: false,
+            loading: None,
+            waiting: VecDeque::new(),
+            current: None,
+            following: None,
+        }
+    }
+
+    /// Stage *greet* and stage *hello*.
+    pub async fn open(&mut self) -> Result<(), Failure> {
+        let greeting = self.wire.reply(self.settings.patience(Phase::Greeting)).await;
+        expect_positive(Phase::Greeting, greeting)?;
+        let hello = if self.errand.run.plan.hello.is_empty() { &self.settings.hello } else { &self.errand.run.plan.hello };
+        let hello = hello.clone();
+        let answer = self.ask(Command::Ehlo(&hello)).await;
+        // RFC 5321 3.2: an old server does not know EHLO.
+        let answer = match answer {
+            Ok(reply) if matches!(reply.code, 500 | 502) => self.ask(Command::Helo(&hello)).await,
+            other => other,
+        };
+        expect_positive(Phase::Hello, answer)
+        // Stage *secure* has its place here (STARTTLS, then EHLO again).
+    }
+
+    /// Envelope by envelope, until there is no work or no use in going on.
+    pub async fn work(&mut self) -> Result<(), Failure> {
+        loop {
+            if self.current.is_none() {
+                self.current = self.begin_next().await;
+            }
+            if self.current.is_none() {
+                return Ok(());
+            }
+            let flow = self.transact().await;
+            self.finish_current(&flow);
+            if let Err(stop) = flow {
+                return self.stop(stop);
+            }
+            self.current = self.following.take();
+        }
+    }
+
+    /// Takes over the lane's next run after a rest. False: the connection does not suit it.
+    pub fn resume(&mut self, run: LaneRun) -> bool {
+        let suits = Arc::ptr_eq(&run.plan, &self.errand.run.plan)
+            || (run.plan.hosts == self.errand.run.plan.hosts && run.plan.source == self.errand.run.plan.source);
+        self.errand.run = run;
+        self.begun_in_run = 0;
+        // What breaks after a rest is the peer's patience, not its health.
+        self.useful = true;
+        suits && self.may_begin()
+    }
+
+    /// Waits until the peer ends the idle connection.
+    pub async fn disturbed(&mut self) {
+        self.wire.disturbed().await;
+    }
+
+    pub fn settings(&self) -> &DeliverySettings {
+        &self.settings
+    }
+
+    /// Whether another message may be begun on this connection.
+    pub fn may_begin(&self) -> bool {
+        let plan = self.errand.run.plan.messages_per_connection;
+        let limit = if plan == 0 { self.settings.messages_per_connection } else { plan };
+        self.begun < limit && !self.errand.desk.is_stopping()
+    }
+
+    /// Stage *quit*: a courtesy, on which nothing depends (RFC 5321 4.1.1.10).
+    pub async fn quit(mut self) {
+        let _ = self.wire.client.send(Command::Quit);
+        let patience = Duration::from_millis(self.settings.quit_ms);
+        if self.wire.flush(patience).await.is_ok() {
+            let _ = self.wire.reply(patience).await;
+        }
+    }
+
+    async fn ask(&mut self, command: Command<'_>) -> Result<Reply, Break> {
+        self.wire.client.send(command).map_err(Break::Garbage)?;
+        self.wire.flush(self.settings.patience(Phase::Hello)).await?;
+        self.wire.reply(self.settings.patience(Phase::Hello)).await
+    }
+
+    // --- begin: lease, load, group, render, check, speak ---
+
+    /// The next envelope with its commands in the output. What the peer cannot take is failed on the way.
+    async fn begin_next(&mut self) -> Option<Outgoing> {
+        while self.fetch().await {
+            let inspected = self.inspect().await;
+            let envelope = self.waiting.pop_front()?;
+            match inspected {
+                Err((judgement, reply)) => {
+                    let mut outgoing = Outgoing::new(envelope, Rendered::default(), false);
+                    outgoing.transaction.decide_rest(judgement, Some(&reply));
+                    self.settle(outgoing);
+                }
+                Ok(rendered) => {
+                    self.begun += 1;
+                    self.begun_in_run += 1;
+                    let mut outgoing = Outgoing::new(envelope, rendered, std::mem::take(&mut self.reset_due));
+                    outgoing.speak(&mut self.wire.client);
+                    return Some(outgoing);
+                }
+            }
+        }
+        None
+    }
+
+    /// Stages *load* and *group*: sees to it that an envelope waits. False: nothing more for this connection.
+    async fn fetch(&mut self) -> bool {
+        while self.waiting.is_empty() {
+            let probed = self.errand.run.probe && self.begun_in_run > 0;
+            if probed || !self.may_begin() {
+                return false;
+            }
+            let since = Instant::now();
+            let (desk, plan) = (&self.errand.desk, &self.errand.run.plan);
+            let limit = self.settings.recipients.min(plan.recipients_per_transaction).max(1);
+            let Some(lease) = desk.ledger.take(self.errand.run.lane, desk.now(), limit) else { return false };
+            let lease = &*self.loading.insert(Arc::new(lease));
+            if content::is_cold(lease, desk.now()) {
+                // The answer to a dot that waits in the output shall not wait for our disk.
+                let _ = self.wire.flush(Duration::from_millis(self.settings.block_ms)).await;
+            }
+            // What cannot be read was closed as lost by the ledger (S6).
+            if let Some(content) = content::load(desk, lease).await {
+                self.waiting.extend(group(lease, &content, limit as usize, since));
+            }
+            self.loading = None;
+        }
+        true
+    }
+
+    /// Stage *render*, and what the peer could not take of it.
+    async fn inspect(&mut self) -> Result<Rendered, Refusal> {
+        let Some(envelope) = self.waiting.front() else { return Err(refusals::damaged()) };
+        let desk = &self.errand.desk;
+        if envelope.is_damaged() {
+            return Err(refusals::damaged());
+        }
+        let Some(rendered) = content::render(desk, &envelope.content, envelope.variant).await else {
+            return Err(refusals::damaged());
+        };
+        match refusals::find(desk, self.wire.client.capabilities(), envelope, &rendered).await {
+            Some(refusal) => Err(refusal),
+            None => Ok(rendered),
+        }
+    }
+
+    fn settle(&self, outgoing: Outgoing) {
+        let verdicts: Vec<_> = outgoing.transaction.verdicts().collect();
+        let Errand { desk, run, host, .. } = &self.errand;
+        settle::envelope(desk, run.lane, host, &outgoing.envelope, &verdicts);
+    }
+}
+
+impl Outgoing {
+    fn new(envelope: Envelope, rendered: Rendered, reset: bool) -> Self {
+        let transaction = Transaction::new(envelope.recipients.len(), Final::One);
+        Self { envelope, transaction, rendered, reset, spoken: !reset, spoilt: false, dot_ends: 0 }
+    }
+
+    /// Whether the final dot was handed to the kernel.
+    fn dot_left(&self, sent: u64) -> bool {
+        self.dot_ends > 0 && sent >= self.dot_ends
+    }
+
+    /// Writes as many commands as may be sent now: all of them with PIPELINING, else one.
+    fn speak(&mut self, client: &mut Client) {
+        if !std::mem::replace(&mut self.spoken, true) && client.send(Command::Rset).is_err() {
+            self.spoilt = true;
+        }
+        while !self.spoilt && client.may_send() {
+            let Some(line) = self.transaction.next_line() else { return };
+            if client.send(self.command(line)).is_err() {
+                let (judgement, reply) = refusals::bad_path();
+                self.transaction.decide_rest(judgement, Some(&reply));
+                self.spoilt = true;
+            }
+        }
+    }
+
+    fn command(&self, line: Line) -> Command<'_> {
+        match line {
+            Line::Rcpt(at) => Command::Rcpt(&self.envelope.recipients[at].recipient.address),
+            Line::Data => Command::Data,
+            Line::Mail => {
+                let parameters = MailParameters {
+                    size: Some(content::size(&self.envelope.content, &self.rendered)),
+                    body: self.envelope.body_type,
+                    smtputf8: refusals::needs_utf8(&self.envelope),
+                };
+                Command::Mail(&self.envelope.sender, parameters)
+            }
+        }
+    }
+}
+
+// --- the stages of one transaction ---
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    async fn transact(&mut self) -> Result<(), Stop> {
+        match self.envelope_stage().await? {
+            Step::SendBody | Step::SendLoneDot => {
+                self.body_stage().await?;
+                self.follow().await;
+                self.dot_stage().await
+            }
+            Step::Abandon { judgement, reply } => Err(Stop::Host(judgement, reply)),
+            Step::Done { reset } => {
+                self.reset_due = reset;
+                Ok(())
+            }
+            Step::Wait | Step::Leave { .. } => Err(Stop::Spoilt),
+        }
+    }
+
+    /// MAIL, RCPT and DATA: their commands are in the output (all of them, or the first), here come the answers.
+    async fn envelope_stage(&mut self) -> Result<Step, Stop> {
+        let Some(outgoing) = &mut self.current else { return Err(Stop::Spoilt) };
+        if outgoing.spoilt {
+            return Err(Stop::Spoilt);
+        }
+        loop {
+            self.wire.flush(Duration::from_millis(self.settings.block_ms)).await?;
+            if outgoing.reset {
+                let reply = self.wire.reply(self.settings.patience(Phase::Hello)).await?;
+                outgoing.reset = false;
+                if !reply.is_positive() {
+                    return Err(Stop::Host(judge(Phase::Hello, &reply), reply));
+                }
+            } else {
+                let reply = self.wire.reply(self.settings.patience(outgoing.transaction.phase())).await?;
+                match outgoing.transaction.answer(reply) {
+                    Step::Wait => {}
+                    step => return Ok(step),
+                }
+            }
+            outgoing.speak(&mut self.wire.client);
+        }
+    }
+
+    /// The content, dots stuffed, up to the final dot, which stays in the output for [`Self::dot_stage`]'s write.
+    async fn body_stage(&mut self) -> Result<(), Stop> {
+        let Some(outgoing) = &mut self.current else { return Err(Stop::Spoilt) };
+        if outgoing.transaction.has_accepted() {
+            let Outgoing { envelope, rendered, .. } = &*outgoing;
+            let patience = Duration::from_millis(self.settings.block_ms);
+            let sent = content::send(&mut self.wire, &envelope.content, rendered, &self.errand.desk, patience).await;
+            let sent = match sent {
+                Ok(sent) => sent,
+                Err(Break::Garbage(ClientError::BareNewline | ClientError::Nul)) => {
+                    let (judgement, reply) = refusals::unsendable();
+                    outgoing.transaction.decide_rest(judgement, Some(&reply));
+                    return Err(Stop::Spoilt);
+                }
+                Err(cause) => return Err(cause.into()),
+            };
+            if !sent {
+                return self.early_refusal().await;
+            }
+        }
+        let Some(outgoing) = &mut self.current else { return Err(Stop::Spoilt) };
+        self.wire.client.end_body().map_err(Break::Garbage)?;
+        outgoing.dot_ends = self.wire.position();
+        outgoing.transaction.dot_sent();
+        Ok(())
+    }
+
+    /// The peer stopped reading in the middle of the body: it may have said why.
+    async fn early_refusal(&mut self) -> Result<(), Stop> {
+        let Some(outgoing) = &mut self.current else { return Err(Stop::Spoilt) };
+        let reply = self.wire.reply(self.settings.patience(Phase::Dot)).await?;
+        match outgoing.transaction.answer(reply) {
+            Step::Abandon { judgement, reply } | Step::Leave { judgement, reply } => Err(Stop::Host(judgement, reply)),
+            _ => Err(Stop::Spoilt),
+        }
+    }
+
+    /// Puts the next envelope behind the dot, when the peer takes pipelined commands.
+    async fn follow(&mut self) {
+        if self.wire.client.capabilities().has(Extensions::PIPELINING) {
+            self.following = self.begin_next().await;
+        }
+    }
+
+    /// One write for the rest of the body, the dot and what follows; then the answer to the dot.
+    async fn dot_stage(&mut self) -> Result<(), Stop> {
+        self.wire.flush(Duration::from_millis(self.settings.block_ms)).await?;
+        let Some(outgoing) = &mut self.current else { return Err(Stop::Spoilt) };
+        loop {
+            let reply = self.wire.reply(self.settings.patience(Phase::Dot)).await?;
+            match outgoing.transaction.answer(reply) {
+                Step::Wait => {}
+                Step::Abandon { judgement, reply } | Step::Leave { judgement, reply } => {
+                    return Err(Stop::Host(judgement, reply));
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+// --- ends ---
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Settles the current envelope when all of it is decided.
+    fn finish_current(&mut self, flow: &Result<(), Stop>) {
+        if matches!(flow, Ok(()) | Err(Stop::Spoilt)) {
+            self.useful = true;
+            if let Some(outgoing) = self.current.take() {
+                self.settle(outgoing);
+            }
+        }
+    }
+
+    /// The dialogue is over. Everything begun gets its verdict; the host is at fault when nothing ever got through.
+    fn stop(&mut self, stop: Stop) -> Result<(), Failure> {
+        let failure = match stop {
+            Stop::Spoilt | Stop::Broken(Break::Local) => None,
+            Stop::Broken(cause) => Some(Failure::broken(&cause)),
+            Stop::Host(judgement, reply) => Some(Failure { judgement, reply: Some(reply) }),
+        };
+        let blamed = failure.filter(|_| !self.useful);
+        if let (Some(failure), Some(outgoing), true) = (&blamed, &mut self.current, self.errand.last_host)
+            && !outgoing.dot_left(self.wire.sent())
+        {
+            let judgement = Judgement { scope: Scope::Transaction, ..failure.judgement };
+            outgoing.transaction.decide_rest(judgement, failure.reply.as_ref());
+        }
+        self.release();
+        blamed.map_or(Ok(()), Err)
+    }
+
+    /// Gives every entry that this connection holds its verdict, or back.
+    fn release(&mut self) {
+        let sent = self.wire.sent();
+        for mut outgoing in [self.current.take(), self.following.take()].into_iter().flatten() {
+            outgoing.transaction.broken(outgoing.dot_left(sent));
+            self.settle(outgoing);
+        }
+        let desk = &self.errand.desk;
+        for envelope in self.waiting.drain(..) {
+            let entries: Vec<_> = envelope.recipients.iter().map(|addressee| addressee.leased).collect();
+            settle::give_back(desk, &envelope.lease, &entries);
+        }
+        if let Some(lease) = self.loading.take() {
+            settle::give_back(desk, &lease, &lease.entries);
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Drop for Connection<S> {
+    /// Cut off at a stop, or by a panic: nothing may stay leased.
+    fn drop(&mut self) {
+        self.release();
+    }
 }

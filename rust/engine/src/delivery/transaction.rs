@@ -55,8 +55,10 @@ pub enum Step {
     SendLoneDot,
     /// Every recipient has its verdict, nothing more will come; the peer may need RSET before the next MAIL.
     Done { reset: bool },
-    /// The reply speaks of the host or more: this connection is over.
+    /// The reply speaks of the host or more: this connection is over, and who has no verdict returns.
     Abandon { judgement: Judgement, reply: Reply },
+    /// The same behind the final dot: it was the answer to the message too.
+    Leave { judgement: Judgement, reply: Reply },
 }
 
 /// The command that goes out next.
@@ -226,6 +228,10 @@ impl Transaction {
                 }
                 self.after_rcpt()
             }
+            Phase::Dot if judgement.scope > Scope::Transaction => {
+                let _ = self.take_final(Judgement { scope: Scope::Transaction, ..judgement }, reply.clone());
+                Step::Leave { judgement, reply }
+            }
             Phase::Dot => self.take_final(judgement, reply),
             Phase::Data => {
                 self.close_rcpt();
@@ -330,6 +336,7 @@ mod tests {
             Step::SendLoneDot => "lone",
             Step::Done { .. } => "done",
             Step::Abandon { .. } => "abandon",
+            Step::Leave { .. } => "leave",
         };
         (name.into(), transaction.verdicts().map(|v| letter(&v)).collect())
     }
@@ -368,7 +375,7 @@ mod tests {
             ("DATA refused", 2, One, "250 250 550 451", "done", "df"),
             ("dot refused", 2, One, "250 250 550 354 554", "done", "ff"),
             ("dot deferred", 1, One, "250 250 354 451", "done", "d"),
-            ("421 at the dot is an attempt", 1, One, "250 250 354 421", "done", "d"),
+            ("421 at the dot is an attempt", 1, One, "250 250 354 421", "leave", "d"),
             ("421 to MAIL", 2, One, "421", "abandon", "rr"),
             ("421 to the second RCPT", 3, One, "250 550 421 -", "abandon", "frr"),
             ("421 to DATA", 1, One, "250 250 421 -", "abandon", "r"),

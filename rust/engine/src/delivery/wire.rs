@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use angarium_nouns::outcome::Reason;
 use angarium_nouns::reply::Reply;
-use angarium_smtp::client::{Client, ClientError};
+use angarium_smtp::{Client, ClientError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -31,6 +31,8 @@ pub enum Break {
     Silent,
     #[error("the peer's answer cannot be read: {0}")]
     Garbage(ClientError),
+    #[error("the body's own file cannot be read")]
+    Local,
 }
 
 impl Break {
@@ -39,6 +41,7 @@ impl Break {
             Self::Closed | Self::Failed(_) => Reason::Connect,
             Self::Silent => Reason::Timeout,
             Self::Garbage(_) => Reason::Protocol,
+            Self::Local => Reason::LocalDisk,
         }
     }
 }

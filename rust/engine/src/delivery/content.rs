@@ -1,0 +1,134 @@
+//! The content of an envelope: read back and verified, then sent with bounded memory.
+//!
+//! What we wrote just now is in the page cache and read at once; anything else, and every body with a file of its
+//! own, is read on the blocking pool. Bodies in files go through one block of memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use angarium_ledger::{Content, ContentBody, Lease};
+use angarium_nouns::Millis;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::desk::Desk;
+use super::render::{self, Rendered};
+use super::wire::{Break, Wire};
+
+/// Bytes of a body that are stuffed and written at once.
+const BLOCK: usize = 64 * 1024;
+/// Bytes read from a body file at once: one trip to the pool for several writes.
+const FILE_BLOCK: usize = 256 * 1024;
+/// A message younger than this was written by this process just now.
+const WARM: Millis = 60_000;
+/// The header section of a body in a file, when a variant edits it. Longer ones are refused at accept.
+const MAX_HEADER: usize = 1024 * 1024;
+
+/// Whether reading it may wait for the disk.
+pub fn is_cold(lease: &Lease, now: Millis) -> bool {
+    lease.body_in_file() || now.saturating_sub(lease.received) > WARM
+}
+
+/// `None`: it cannot be read; the ledger has closed it as lost (S6).
+pub async fn load(desk: &Arc<Desk>, lease: &Arc<Lease>) -> Option<Arc<Content>> {
+    let now = desk.now();
+    let content = if is_cold(lease, now) {
+        let (desk_there, lease) = (Arc::clone(desk), Arc::clone(lease));
+        desk.block(move || desk_there.ledger.load(&lease, now).ok()).await.flatten()
+    } else {
+        desk.ledger.load(lease, now).ok()
+    };
+    content.map(Arc::new)
+}
+
+/// Makes the variant's edits. `None`: a body file cannot be read.
+pub async fn render(desk: &Desk, content: &Arc<Content>, variant: u16) -> Option<Rendered> {
+    if !render::edits_header(&content.head, variant) {
+        return Some(Rendered::default());
+    }
+    match &content.body {
+        ContentBody::Inline(body) => Some(render::edit(&content.head, variant, body)),
+        ContentBody::File(_) => {
+            let front = read(desk, content, 0, MAX_HEADER).await?;
+            Some(render::edit(&content.head, variant, &front))
+        }
+    }
+}
+
+/// Octets on the wire before stuffing, as SIZE wants them (RFC 1870 5).
+pub fn size(content: &Content, rendered: &Rendered) -> u64 {
+    content.head.body.length - rendered.from + rendered.front.len() as u64
+}
+
+/// Whether any octet has its eighth bit set. `None`: a body file cannot be read.
+pub async fn has_eighth_bit(desk: &Desk, content: &Arc<Content>) -> Option<bool> {
+    if let ContentBody::Inline(body) = &content.body {
+        return Some(!body.is_ascii());
+    }
+    let mut at = 0;
+    loop {
+        let block = read(desk, content, at, FILE_BLOCK).await?;
+        if block.is_empty() || !block.is_ascii() {
+            return Some(!block.is_empty());
+        }
+        at += block.len() as u64;
+    }
+}
+
+/// Sends everything before the final dot; the last block stays in the output. `false`: the peer takes no more.
+pub async fn send<S: AsyncRead + AsyncWrite + Unpin>(
+    wire: &mut Wire<S>,
+    content: &Arc<Content>,
+    rendered: &Rendered,
+    desk: &Desk,
+    patience: Duration,
+) -> Result<bool, Break> {
+    wire.client.body(&rendered.front).map_err(Break::Garbage)?;
+    if let ContentBody::Inline(body) = &content.body {
+        let body = body.get(rendered.from as usize..).unwrap_or_default();
+        return send_blocks(wire, body, patience).await;
+    }
+    let mut at = rendered.from;
+    loop {
+        let block = read(desk, content, at, FILE_BLOCK).await.ok_or(Break::Local)?;
+        at += block.len() as u64;
+        let open = send_blocks(wire, &block, patience).await?;
+        if block.is_empty() || !open {
+            return Ok(open);
+        }
+    }
+}
+
+async fn send_blocks<S>(wire: &mut Wire<S>, body: &[u8], patience: Duration) -> Result<bool, Break>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    for block in body.chunks(BLOCK) {
+        if wire.client.output().len() + block.len() > BLOCK && !wire.flush(patience).await? {
+            return Ok(false);
+        }
+        wire.client.body(block).map_err(Break::Garbage)?;
+    }
+    Ok(true)
+}
+
+/// A block of a body file; empty at its end.
+pub async fn read(desk: &Desk, content: &Arc<Content>, at: u64, length: usize) -> Option<Vec<u8>> {
+    let content = Arc::clone(content);
+    desk.block(move || read_now(&content, at, length)).await.flatten()
+}
+
+/// The same, for those who are on the blocking pool already.
+pub fn read_now(content: &Content, at: u64, length: usize) -> Option<Vec<u8>> {
+    let ContentBody::File(reader) = &content.body else { return None };
+    let room = reader.length().saturating_sub(at).min(length as u64) as usize;
+    let mut block = vec![0; room];
+    let mut filled = 0;
+    while filled < room {
+        let count = reader.read_at(&mut block[filled..], at + filled as u64).ok()?;
+        if count == 0 {
+            return None;
+        }
+        filled += count;
+    }
+    Some(block)
+}

@@ -1,0 +1,72 @@
+//! The one way from verdicts back into the ledger: settlements with their attempt, the rest given back without.
+//! Figures and plan reports are kept here, so that they count what the ledger was told.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use angarium_ledger::{LaneId, Lease, LeasedEntry, Settlement};
+use angarium_nouns::outcome::{Judgement, Scope};
+use angarium_nouns::reply::Reply;
+
+use super::desk::Desk;
+use super::envelope::Envelope;
+use super::transaction::Verdict;
+
+/// Settles every recipient of the envelope by its verdict, in one call.
+pub fn envelope(desk: &Desk, lane: LaneId, host: &str, envelope: &Envelope, verdicts: &[Verdict]) {
+    let now = desk.now();
+    let took = envelope.since.elapsed().as_millis() as u32;
+    let mut settlements = Vec::with_capacity(verdicts.len());
+    let mut returned = Vec::new();
+    for (addressee, verdict) in envelope.recipients.iter().zip(verdicts) {
+        match verdict {
+            Verdict::Returned => returned.push(addressee.leased),
+            Verdict::Settled { judgement, reply, may_repeat } => settlements.push(Settlement {
+                id: envelope.lease.id,
+                entry: addressee.leased.entry,
+                number: addressee.leased.number,
+                judgement: narrowed(*judgement),
+                reply: reply.as_ref(),
+                host,
+                may_repeat: *may_repeat,
+                took,
+            }),
+        }
+    }
+    count(desk, lane, host, &settlements);
+    if !settlements.is_empty() {
+        desk.ledger.settle(&settlements, now);
+    }
+    give_back(desk, &envelope.lease, &returned);
+}
+
+/// Returns entries as they were.
+pub fn give_back(desk: &Desk, lease: &Lease, entries: &[LeasedEntry]) {
+    if !entries.is_empty() {
+        desk.counters.given_back.fetch_add(entries.len() as u64, Relaxed);
+        desk.ledger.give_back(lease, entries, desk.now());
+    }
+}
+
+/// What settles an entry speaks of the transaction at most; wider things sleep beside it.
+fn narrowed(judgement: Judgement) -> Judgement {
+    Judgement { scope: judgement.scope.min(Scope::Transaction), ..judgement }
+}
+
+fn count(desk: &Desk, lane: LaneId, host: &str, settlements: &[Settlement<'_>]) {
+    // Runs of one judgement (mostly: all of them) are counted at once.
+    for run in settlements.chunk_by(|a, b| a.judgement == b.judgement) {
+        let first: &Settlement<'_> = &run[0];
+        desk.counters.count(first.judgement.outcome, run.len());
+        desk.reports.add(lane, host, first.judgement, first.reply, run.len());
+    }
+    let uncertain = settlements.iter().filter(|settlement| settlement.may_repeat).count();
+    desk.counters.uncertain.fetch_add(uncertain as u64, Relaxed);
+}
+
+/// A lane goes to sleep over a failure that no entry is to blame for.
+pub fn sleep(desk: &Desk, lane: LaneId, host: &str, judgement: Judgement, reply: Option<&Reply>) {
+    let scope = judgement.scope.max(Scope::Lane);
+    let until =
+        desk.ledger.sleep(&angarium_ledger::Sleep { scope, lane, object: "", judgement, reply }, desk.now());
+    desk.reports.slept(lane, host, judgement.reason, reply, until);
+}

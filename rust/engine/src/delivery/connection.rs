@@ -5,10 +5,12 @@
 //! round trip a message. Whatever happens, every entry that was begun is settled or given back before this returns.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use angarium_ledger::{LaneRun, Lease};
+use angarium_nouns::envelope::BodyType;
 use angarium_nouns::outcome::{Judgement, Phase, Scope, judge};
 use angarium_nouns::reply::Reply;
 use angarium_smtp::{Client, ClientError, Command, Extensions, MailParameters};
@@ -43,6 +45,8 @@ struct Outgoing {
     envelope: Envelope,
     transaction: Transaction,
     rendered: Rendered,
+    /// As declared to this peer.
+    body: BodyType,
     /// RSET was put in front of it and is not answered yet.
     reset: bool,
     /// That RSET, if any, is in the output.
@@ -72,6 +76,7 @@ impl From<Break> for Stop {
 pub struct Errand {
     pub desk: Arc<Desk>,
     pub run: LaneRun,
+    pub address: SocketAddr,
     /// `name[address]:port`.
     pub host: String,
     /// No other host is left: what fails here counts as an attempt of the envelope that it struck, since an
@@ -88,6 +93,8 @@ pub struct Connection<S: AsyncRead + AsyncWrite + Unpin> {
     begun_in_run: u32,
     /// Something was decided by this peer on this connection.
     useful: bool,
+    /// The dialogue is over; QUIT would find nobody.
+    spent: bool,
     /// The peer still holds a transaction that RSET must end before the next MAIL.
     reset_due: bool,
     loading: Option<Arc<Lease>>,
@@ -106,6 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             begun: 0,
             begun_in_run: 0,
             useful: false,
+            spent: false,
             reset_due: false,
             loading: None,
             waiting: VecDeque::new(),
@@ -175,9 +183,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.begun < limit && !self.errand.desk.is_stopping()
     }
 
+    pub fn is_spent(&self) -> bool {
+        self.spent
+    }
+
     /// Stage *quit*: a courtesy, on which nothing depends (RFC 5321 4.1.1.10).
     pub async fn quit(mut self) {
-        let _ = self.wire.client.send(Command::Quit);
+        if self.spent || self.wire.client.send(Command::Quit).is_err() {
+            return;
+        }
         let patience = Duration::from_millis(self.settings.quit_ms);
         if self.wire.flush(patience).await.is_ok() {
             let _ = self.wire.reply(patience).await;
@@ -199,14 +213,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let envelope = self.waiting.pop_front()?;
             match inspected {
                 Err((judgement, reply)) => {
-                    let mut outgoing = Outgoing::new(envelope, Rendered::default(), false);
+                    let mut outgoing = Outgoing::new(envelope, Rendered::default(), false, false);
                     outgoing.transaction.decide_rest(judgement, Some(&reply));
                     self.settle(outgoing);
                 }
                 Ok(rendered) => {
                     self.begun += 1;
                     self.begun_in_run += 1;
-                    let mut outgoing = Outgoing::new(envelope, rendered, std::mem::take(&mut self.reset_due));
+                    let eight = self.wire.client.capabilities().has(Extensions::EIGHT_BIT_MIME);
+                    let mut outgoing = Outgoing::new(envelope, rendered, std::mem::take(&mut self.reset_due), eight);
                     outgoing.speak(&mut self.wire.client);
                     return Some(outgoing);
                 }
@@ -244,10 +259,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn inspect(&mut self) -> Result<Rendered, Refusal> {
         let Some(envelope) = self.waiting.front() else { return Err(refusals::damaged()) };
         let desk = &self.errand.desk;
-        if envelope.is_damaged() {
+        if envelope.damaged {
             return Err(refusals::damaged());
         }
-        let Some(rendered) = content::render(desk, &envelope.content, envelope.variant).await else {
+        let Some(rendered) = content::render(desk, envelope).await else {
             return Err(refusals::damaged());
         };
         match refusals::find(desk, self.wire.client.capabilities(), envelope, &rendered).await {
@@ -264,9 +279,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 }
 
 impl Outgoing {
-    fn new(envelope: Envelope, rendered: Rendered, reset: bool) -> Self {
+    fn new(envelope: Envelope, rendered: Rendered, reset: bool, eight: bool) -> Self {
         let transaction = Transaction::new(envelope.recipients.len(), Final::One);
-        Self { envelope, transaction, rendered, reset, spoken: !reset, spoilt: false, dot_ends: 0 }
+        let declared = envelope.content.head.body_type;
+        let body = if eight { declared } else { BodyType::SevenBit };
+        Self { envelope, transaction, rendered, body, reset, spoken: !reset, spoilt: false, dot_ends: 0 }
     }
 
     /// Whether the final dot was handed to the kernel.
@@ -296,7 +313,7 @@ impl Outgoing {
             Line::Mail => {
                 let parameters = MailParameters {
                     size: Some(content::size(&self.envelope.content, &self.rendered)),
-                    body: self.envelope.body_type,
+                    body: self.body,
                     smtputf8: refusals::needs_utf8(&self.envelope),
                 };
                 Command::Mail(&self.envelope.sender, parameters)
@@ -414,15 +431,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Settles the current envelope when all of it is decided.
     fn finish_current(&mut self, flow: &Result<(), Stop>) {
         if matches!(flow, Ok(()) | Err(Stop::Spoilt)) {
-            self.useful = true;
+            self.note_progress();
             if let Some(outgoing) = self.current.take() {
                 self.settle(outgoing);
             }
         }
     }
 
+    /// The peer decided on something: it lives, and a lane that was probed wakes up.
+    fn note_progress(&mut self) {
+        let Errand { desk, run, address, .. } = &self.errand;
+        if !std::mem::replace(&mut self.useful, true) {
+            desk.health.worked(*address);
+        }
+        if run.probe {
+            desk.ledger.awake(Scope::Lane, run.lane, "", desk.now());
+        }
+    }
+
     /// The dialogue is over. Everything begun gets its verdict; the host is at fault when nothing ever got through.
     fn stop(&mut self, stop: Stop) -> Result<(), Failure> {
+        self.spent = true;
         let failure = match stop {
             Stop::Spoilt | Stop::Broken(Break::Local) => None,
             Stop::Broken(cause) => Some(Failure::broken(&cause)),
@@ -461,5 +490,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drop for Connection<S> {
     /// Cut off at a stop, or by a panic: nothing may stay leased.
     fn drop(&mut self) {
         self.release();
+    }
+}
+
+/// A positive answer, or the host's failure.
+fn expect_positive(phase: Phase, answer: Result<Reply, Break>) -> Result<(), Failure> {
+    match answer {
+        Ok(reply) if reply.is_positive() => Ok(()),
+        Ok(reply) => Err(Failure { judgement: judge(phase, &reply), reply: Some(reply) }),
+        Err(cause) => Err(Failure::broken(&cause)),
     }
 }

@@ -11,6 +11,7 @@ use angarium_nouns::Millis;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::desk::Desk;
+use super::envelope::Envelope;
 use super::render::{self, Rendered};
 use super::wire::{Break, Wire};
 
@@ -25,7 +26,7 @@ const MAX_HEADER: usize = 1024 * 1024;
 
 /// Whether reading it may wait for the disk.
 pub fn is_cold(lease: &Lease, now: Millis) -> bool {
-    lease.body_in_file() || now.saturating_sub(lease.received) > WARM
+    now.saturating_sub(lease.received) > WARM
 }
 
 /// `None`: it cannot be read; the ledger has closed it as lost (S6).
@@ -40,16 +41,21 @@ pub async fn load(desk: &Arc<Desk>, lease: &Arc<Lease>) -> Option<Arc<Content>> 
     content.map(Arc::new)
 }
 
-/// Makes the variant's edits. `None`: a body file cannot be read.
-pub async fn render(desk: &Desk, content: &Arc<Content>, variant: u16) -> Option<Rendered> {
-    if !render::edits_header(&content.head, variant) {
+/// Makes the variant's edits. `None`: a body file cannot be read. (Substitutions are for bodies in memory.)
+pub async fn render(desk: &Desk, envelope: &Envelope) -> Option<Rendered> {
+    let Envelope { content, variant, .. } = envelope;
+    if !render::changes(&content.head, *variant) {
         return Some(Rendered::default());
     }
     match &content.body {
-        ContentBody::Inline(body) => Some(render::edit(&content.head, variant, body)),
+        ContentBody::Inline(body) => {
+            let edited = render::edit(&content.head, *variant, body);
+            let first = envelope.recipients.first()?;
+            Some(render::substitute(&content.head, &first.recipient, edited, body))
+        }
         ContentBody::File(_) => {
             let front = read(desk, content, 0, MAX_HEADER).await?;
-            Some(render::edit(&content.head, variant, &front))
+            Some(render::edit(&content.head, *variant, &front))
         }
     }
 }

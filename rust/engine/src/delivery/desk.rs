@@ -31,6 +31,8 @@ pub struct Desk {
     pub handovers: Handovers,
     /// Wakes the driver: work appeared, or a connection ended.
     pub work: Notify,
+    /// The stop's patience is over: what is under way ends now.
+    pub cut: Notify,
     blocking: Semaphore,
     stopping: AtomicBool,
 }
@@ -47,6 +49,7 @@ impl Desk {
             idle: IdlePool::default(),
             handovers,
             work: Notify::new(),
+            cut: Notify::new(),
             blocking: Semaphore::new(BLOCKING_JOBS),
             stopping: AtomicBool::new(false),
         }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use angarium_ledger::{Content, Lease, LeasedEntry};
-use angarium_nouns::record::{RECIPIENTS_PER_BLOCK, Recipient, RecordError};
+use angarium_nouns::record::{RECIPIENTS_PER_BLOCK, Recipient};
 use tokio::time::Instant;
 
 use super::render;
@@ -18,6 +18,8 @@ pub struct Envelope {
     pub sender: String,
     pub variant: u16,
     pub recipients: Vec<Addressee>,
+    /// The record lacks these recipients: it is not what was promised.
+    pub damaged: bool,
     /// When the lease was taken.
     pub since: Instant,
 }
@@ -28,16 +30,19 @@ pub struct Addressee {
     pub recipient: Recipient,
 }
 
-/// Groups what was leased. A recipient that the record lacks is an error of the record.
-pub fn group(lease: &Arc<Lease>, content: &Arc<Content>, limit: usize, since: Instant) -> Result<Vec<Envelope>, RecordError> {
+/// Groups what was leased.
+pub fn group(lease: &Arc<Lease>, content: &Arc<Content>, limit: usize, since: Instant) -> Vec<Envelope> {
     let mut envelopes: Vec<Envelope> = Vec::with_capacity(1);
     let mut block = (usize::MAX, Vec::new());
     for &leased in &lease.entries {
-        let recipient = pick(content, leased.number, &mut block)?;
+        let found = pick(content, leased.number, &mut block);
+        let damaged = found.is_none();
+        let recipient = found.unwrap_or_default();
         let sender = render::sender(&content.head, &recipient, leased.number);
         let personal = render::is_personal(&content.head, recipient.variant);
         let fits = |envelope: &&mut Envelope| {
             !personal
+                && envelope.damaged == damaged
                 && envelope.sender == sender
                 && envelope.variant == recipient.variant
                 && envelope.recipients.len() < limit
@@ -52,20 +57,20 @@ pub fn group(lease: &Arc<Lease>, content: &Arc<Content>, limit: usize, since: In
                 sender,
                 variant,
                 recipients: vec![addressee],
+                damaged,
                 since,
             }),
         }
     }
-    Ok(envelopes)
+    envelopes
 }
 
-/// Recipient `number`, decoding each block once as long as the numbers ascend.
-fn pick(content: &Content, number: u32, block: &mut (usize, Vec<Recipient>)) -> Result<Recipient, RecordError> {
+/// Recipient `number`, decoding each block once as long as the numbers ascend. `None`: the record has no such one.
+fn pick(content: &Content, number: u32, block: &mut (usize, Vec<Recipient>)) -> Option<Recipient> {
     let index = number as usize;
     let wanted = index / RECIPIENTS_PER_BLOCK;
     if block.0 != wanted {
-        *block = (wanted, content.head.recipients.block(wanted)?);
+        *block = (wanted, content.head.recipients.block(wanted).ok()?);
     }
-    let found = block.1.get_mut(index % RECIPIENTS_PER_BLOCK);
-    found.map(std::mem::take).ok_or(RecordError::NoRecipient(number))
+    block.1.get_mut(index % RECIPIENTS_PER_BLOCK).map(std::mem::take)
 }

@@ -26,8 +26,7 @@ impl std::fmt::Display for Candidate {
 
 /// The candidates of these hosts, best first, at most `limit`.
 pub fn order<'a>(
-    hosts: impl Iterator<Item = (&'a str, &'a [IpAddr])>,
-    port: u16,
+    hosts: impl Iterator<Item = (&'a str, &'a [IpAddr], u16)>,
     source: Option<IpAddr>,
     health: &Health,
     now: Millis,
@@ -35,9 +34,9 @@ pub fn order<'a>(
 ) -> Vec<Candidate> {
     let usable = |ip: &IpAddr| source.is_none_or(|source| source.is_ipv4() == ip.is_ipv4());
     let mut candidates: Vec<_> = hosts
-        .flat_map(|(name, addresses)| interleave(addresses).into_iter().map(move |ip| (name, ip)))
-        .filter(|(_, ip)| usable(ip))
-        .map(|(name, ip)| Candidate { name: name.to_owned(), address: SocketAddr::new(ip, port) })
+        .flat_map(|(name, addresses, port)| interleave(addresses).into_iter().map(move |ip| (name, ip, port)))
+        .filter(|(_, ip, _)| usable(ip))
+        .map(|(name, ip, port)| Candidate { name: name.to_owned(), address: SocketAddr::new(ip, port) })
         .collect();
     candidates.sort_by_cached_key(|candidate| health.weight(candidate.address, now));
     candidates.truncate(limit);
@@ -79,10 +78,10 @@ mod tests {
         let health = Health::default();
         health.failed("192.0.2.1:25".parse().unwrap(), 0);
         let (a, b) = (ips(&["192.0.2.1", "2001:db8::1"]), ips(&["192.0.2.2"]));
-        let hosts = [("a.example", &a[..]), ("b.example", &b[..])];
+        let hosts = [("a.example", &a[..], 25), ("b.example", &b[..], 25)];
         let names = |source: Option<&str>, limit| -> Vec<String> {
             let source = source.map(|text| text.parse().unwrap());
-            order(hosts.into_iter(), 25, source, &health, 0, limit).iter().map(ToString::to_string).collect()
+            order(hosts.into_iter(), source, &health, 0, limit).iter().map(ToString::to_string).collect()
         };
         assert_eq!(names(None, 9), ["a.example[2001:db8::1]:25", "b.example[192.0.2.2]:25", "a.example[192.0.2.1]:25"]);
         assert_eq!(names(Some("192.0.2.9"), 1), ["b.example[192.0.2.2]:25"]);

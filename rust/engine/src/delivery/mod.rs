@@ -8,6 +8,7 @@
 //! lanes: `handover`.
 
 mod connection;
+mod content;
 mod counters;
 mod desk;
 mod driver;
@@ -18,9 +19,11 @@ mod hosts;
 mod idle;
 mod local;
 mod maildir;
+mod refusals;
 mod render;
 mod reports;
 mod settings;
+mod settle;
 mod task;
 mod transaction;
 mod wire;
@@ -60,7 +63,8 @@ pub struct Delivery {
     driver: tokio::task::JoinHandle<()>,
 }
 
-/// Starts the driver on this runtime. It sets the ledger's waker to its own. `door` queues an event for Python.
+/// Starts the driver on this runtime. Let the ledger's waker call [`Delivery::waker`]. `door` queues an event for
+/// Python.
 pub fn start(
     runtime: &tokio::runtime::Handle,
     ledger: Arc<Ledger>,
@@ -68,13 +72,7 @@ pub fn start(
     settings: DeliverySettings,
     door: Door,
 ) -> Delivery {
-    let desk = Arc::new(Desk::new(Arc::clone(&ledger), clock, settings, handover::Handovers::new(door)));
-    let woken = Arc::downgrade(&desk);
-    ledger.set_waker(Arc::new(move || {
-        if let Some(desk) = woken.upgrade() {
-            desk.work.notify_one();
-        }
-    }));
+    let desk = Arc::new(Desk::new(ledger, clock, settings, handover::Handovers::new(door)));
     let driver = runtime.spawn(driver::drive(Arc::clone(&desk)));
     Delivery { desk, driver }
 }
@@ -88,6 +86,16 @@ impl Delivery {
     /// Look again for lanes to run: a plan was set, a control released something.
     pub fn wake(&self) {
         self.desk.work.notify_one();
+    }
+
+    /// The same as a callable that outlives this value and keeps nothing alive.
+    pub fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
+        let woken = Arc::downgrade(&self.desk);
+        Arc::new(move || {
+            if let Some(desk) = woken.upgrade() {
+                desk.work.notify_one();
+            }
+        })
     }
 
     pub fn counters(&self) -> &DeliveryCounters {
@@ -121,7 +129,7 @@ impl Delivery {
         if tokio::time::timeout(patience, &mut driver).await.is_ok() {
             return 0;
         }
-        desk.cut();
+        desk.cut.notify_one();
         let cut = desk.counters.connections.load(std::sync::atomic::Ordering::Relaxed) as usize;
         let _ = driver.await;
         cut

@@ -9,6 +9,7 @@ use angarium_nouns::reply::Reply;
 
 use super::desk::Desk;
 use super::envelope::Envelope;
+use super::handover::Lent;
 use super::transaction::Verdict;
 
 /// Settles every recipient of the envelope by its verdict, in one call.
@@ -37,6 +38,23 @@ pub fn envelope(desk: &Desk, lane: LaneId, host: &str, envelope: &Envelope, verd
         desk.ledger.settle(&settlements, now);
     }
     give_back(desk, &envelope.lease, &returned);
+}
+
+/// Settles one entry that was with Python.
+pub fn lent(desk: &Desk, lent: &Lent, host: &str, judgement: Judgement, reply: Option<&Reply>, may_repeat: bool) {
+    let now = desk.now();
+    let settlement = Settlement {
+        id: lent.lease.id,
+        entry: lent.leased.entry,
+        number: lent.leased.number,
+        judgement,
+        reply,
+        host,
+        may_repeat,
+        took: now.saturating_sub(lent.taken) as u32,
+    };
+    count(desk, lent.lane, host, &[settlement]);
+    desk.ledger.settle(&[settlement], now);
 }
 
 /// Returns entries as they were.

@@ -32,6 +32,10 @@ pub mod rules {
     pub const LEASE_EXPIRED: u16 = 910;
     /// A local mailbox took it.
     pub const LOCAL: u16 = 911;
+    /// A Python next hop said so.
+    pub const PYTHON: u16 = 912;
+    /// Python takes no more events now.
+    pub const DOOR_FULL: u16 = 913;
 }
 
 /// What is decided on one recipient.
@@ -190,6 +194,11 @@ impl Transaction {
 
     fn data_at(&self) -> usize {
         self.places.len() + 1
+    }
+
+    /// At least one recipient waits for the content.
+    pub fn has_accepted(&self) -> bool {
+        self.accepted() > 0
     }
 
     fn accepted(&self) -> usize {

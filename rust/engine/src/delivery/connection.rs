@@ -126,7 +126,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub async fn open(&mut self) -> Result<(), Failure> {
         let greeting = self.wire.reply(self.settings.patience(Phase::Greeting)).await;
         expect_positive(Phase::Greeting, greeting)?;
-        let hello = if self.errand.run.plan.hello.is_empty() { &self.settings.hello } else { &self.errand.run.plan.hello };
+        let hello =
+            if self.errand.run.plan.hello.is_empty() { &self.settings.hello } else { &self.errand.run.plan.hello };
         let hello = hello.clone();
         let answer = self.ask(Command::Ehlo(&hello)).await;
         // RFC 5321 3.2: an old server does not know EHLO.

@@ -2,7 +2,6 @@
 //! end of a connection and the next due time wake it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use angarium_ledger::{LaneRun, Protocol};

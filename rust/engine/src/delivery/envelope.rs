@@ -40,16 +40,17 @@ pub fn group(lease: &Arc<Lease>, content: &Arc<Content>, limit: usize, since: In
         let recipient = found.unwrap_or_default();
         let sender = render::sender(&content.head, &recipient, leased.number);
         let personal = render::is_personal(&content.head, recipient.variant);
+        let variant = recipient.variant;
         let fits = |envelope: &&mut Envelope| {
             !personal
                 && envelope.damaged == damaged
                 && envelope.sender == sender
-                && envelope.variant == recipient.variant
+                && envelope.variant == variant
                 && envelope.recipients.len() < limit
         };
-        let variant = recipient.variant;
+        let fitting = envelopes.iter_mut().rev().find(fits);
         let addressee = Addressee { leased, recipient };
-        match envelopes.iter_mut().rev().find(fits) {
+        match fitting {
             Some(envelope) => envelope.recipients.push(addressee),
             None => envelopes.push(Envelope {
                 lease: Arc::clone(lease),

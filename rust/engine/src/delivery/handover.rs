@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 /// What Python is given: recipients of one message, each to be answered by its number before the deadline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handover {
-    pub lane: u32,
+    pub lane: u64,
     pub id: MessageId,
     pub sender: String,
     /// (number for `settle`, recipient number, address).

@@ -35,17 +35,15 @@ impl IdlePool {
         let mut lanes = self.lanes.lock();
         let Some(parked) = lanes.get_mut(&run.lane) else { return Err(run) };
         let lane = run.lane;
-        let mut left = Err(run);
-        while let (Err(run), Some(sender)) = (left, parked.pop()) {
-            left = sender.send(run);
-            if left.is_ok() {
-                break;
-            }
+        let mut left = Some(run);
+        while let Some(run) = left.take() {
+            let Some(sender) = parked.pop() else {
+                lanes.remove(&lane);
+                return Err(run);
+            };
+            left = sender.send(run).err();
         }
-        if parked.is_empty() {
-            lanes.remove(&lane);
-        }
-        left
+        Ok(())
     }
 
     /// Sends a parked connection of any other lane away, to make room. False: nobody was parked.

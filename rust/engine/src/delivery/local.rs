@@ -6,9 +6,8 @@
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use angarium_ledger::{Content, ContentBody, LaneRun, Lease};
+use angarium_ledger::{Content, ContentBody, LaneRun};
 use angarium_nouns::id::RecipientId;
 use angarium_nouns::outcome::{Action, Judgement, Outcome, Reason, Scope};
 use tokio::time::Instant;

@@ -93,7 +93,8 @@ impl Drop for Folder {
 }
 
 fn write_letter(path: &Path, letter: Letter<'_>) -> io::Result<File> {
-    let mut lines = UnixLines { file: OpenOptions::new().write(true).create(true).truncate(true).open(path)?, cr: false };
+    let mut lines =
+        UnixLines { file: OpenOptions::new().write(true).create(true).truncate(true).open(path)?, cr: false };
     let mut front = Vec::with_capacity(256 + letter.front.len());
     write!(front, "Return-Path: <{}>\r\nDelivered-To: {}\r\n", letter.sender, letter.recipient)?;
     front.extend_from_slice(letter.front);
@@ -223,10 +224,7 @@ mod tests {
         drop(folder);
         let name = RecipientId { message: MessageId(7), number: 1 }.to_string();
         let text = fs::read_to_string(root.join("new").join(name)).unwrap();
-        assert_eq!(
-            text,
-            "Return-Path: <a@b.example>\nDelivered-To: c@d.example\nX-One: 1\nSubject: x\n\nhello\n"
-        );
+        assert_eq!(text, "Return-Path: <a@b.example>\nDelivered-To: c@d.example\nX-One: 1\nSubject: x\n\nhello\n");
         assert_eq!(fs::read_dir(root.join("new")).unwrap().count(), 2);
         assert_eq!(fs::read_dir(root.join("tmp")).unwrap().count(), 0);
         fs::remove_dir_all(root).unwrap();

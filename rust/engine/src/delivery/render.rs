@@ -70,7 +70,8 @@ pub fn edit(head: &ContentHead, number: u16, start: &[u8]) -> Rendered {
             front.extend_from_slice(b"\r\n");
         }
     }
-    let names: Vec<_> = edits.iter().filter(|(kind, _)| *kind == REMOVE).filter_map(|(_, name)| field_name(name)).collect();
+    let names: Vec<_> =
+        edits.iter().filter(|(kind, _)| *kind == REMOVE).filter_map(|(_, name)| field_name(name)).collect();
     if names.is_empty() {
         return Rendered { front, from: 0 };
     }
@@ -125,7 +126,12 @@ mod tests {
     const BODY: &[u8] = b"Received: one\r\nSubject: a\r\n b\r\nX-Gone: 1\r\n\r\nX-Gone: stays, {{name}}\r\n";
 
     fn head(variant: Variant) -> ContentHead {
-        ContentHead { id: MessageId(9), sender: "s@a.example".into(), variants: vec![variant], ..ContentHead::default() }
+        ContentHead {
+            id: MessageId(9),
+            sender: "s@a.example".into(),
+            variants: vec![variant],
+            ..ContentHead::default()
+        }
     }
 
     fn whole(rendered: &Rendered) -> String {
@@ -136,7 +142,11 @@ mod tests {
 
     #[test]
     fn edits_the_header_only() {
-        let edits = vec![(ADD, ByteBuf::from("X-New: 1")), (REMOVE, ByteBuf::from("x-gone")), (REMOVE, ByteBuf::from("received:"))];
+        let edits = vec![
+            (ADD, ByteBuf::from("X-New: 1")),
+            (REMOVE, ByteBuf::from("x-gone")),
+            (REMOVE, ByteBuf::from("received:")),
+        ];
         let head = head(Variant { edits, ..Variant::default() });
         assert!(changes(&head, 0) && !changes(&head, 1));
         assert_eq!(whole(&edit(&head, 0, BODY)), "X-New: 1\r\nSubject: a\r\n b\r\n\r\nX-Gone: stays, {{name}}\r\n");

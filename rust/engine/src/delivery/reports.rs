@@ -17,7 +17,7 @@ const MAX_SUMS: usize = 16_384;
 /// The sum of what one host said on one lane.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PlanReport {
-    pub lane: u32,
+    pub lane: u64,
     /// `name[address]:port`.
     pub host: String,
     pub delivered: u64,

@@ -84,7 +84,6 @@ fn count(desk: &Desk, lane: LaneId, host: &str, settlements: &[Settlement<'_>]) 
 /// A lane goes to sleep over a failure that no entry is to blame for.
 pub fn sleep(desk: &Desk, lane: LaneId, host: &str, judgement: Judgement, reply: Option<&Reply>) {
     let scope = judgement.scope.max(Scope::Lane);
-    let until =
-        desk.ledger.sleep(&angarium_ledger::Sleep { scope, lane, object: "", judgement, reply }, desk.now());
+    let until = desk.ledger.sleep(&angarium_ledger::Sleep { scope, lane, object: "", judgement, reply }, desk.now());
     desk.reports.slept(lane, host, judgement.reason, reply, until);
 }

@@ -80,7 +80,13 @@ fn candidates(desk: &Desk, run: &LaneRun) -> Vec<Candidate> {
 }
 
 /// All that is done with one address. An error: nothing got through, it is the next one's turn.
-async fn visit(desk: &Arc<Desk>, run: &LaneRun, candidate: &Candidate, last_host: bool, slot: &mut Slot) -> Result<(), Failure> {
+async fn visit(
+    desk: &Arc<Desk>,
+    run: &LaneRun,
+    candidate: &Candidate,
+    last_host: bool,
+    slot: &mut Slot,
+) -> Result<(), Failure> {
     let patience = desk.settings.load().patience(Phase::Connect);
     let stream = connect(candidate.address, run.plan.source, patience).await.map_err(|error| refused(&error))?;
     let errand = Errand {

@@ -289,3 +289,44 @@ class Engine:
         """
 
     def close(self) -> None: ...
+
+# --- message (rust/python/src/message.rs) -------------------------------------------------------------------------
+
+@final
+class HeaderScan:
+    """The fields of a header, in order, as ranges in the bytes that were scanned; made by `scan_header`.
+
+    Names are compared without case. Values are what stands behind the colon: folds inside, the leading space too,
+    no line end at their end. A line that is no field (no colon, or a name that RFC 5322 3.6.8 does not allow) stays
+    in place with an empty name; its value is the line.
+    """
+
+    def __len__(self) -> int: ...
+    def __contains__(self, name: str, /) -> bool: ...
+    def value(self, name: str) -> bytes | None:
+        """The first field of this name."""
+    def values(self, name: str) -> list[bytes]:
+        """All fields of this name, from the top."""
+    def items(self) -> list[tuple[bytes, bytes]]:
+        """(name, value) of every field."""
+    @property
+    def ranges(self) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+        """((start, end) of the name, (start, end) of the value) of every field."""
+    @property
+    def received_count(self) -> int:
+        """How many hops have stamped the message (RFC 5321 6.3)."""
+    @property
+    def malformed_count(self) -> int: ...
+    @property
+    def header_end(self) -> int:
+        """Behind the last field's line end."""
+    @property
+    def body_start(self) -> int:
+        """Behind the empty line."""
+    @property
+    def overflow(self) -> str | None:
+        """The bound at which the scan stopped, in words."""
+
+def scan_header(data: bytes, /) -> HeaderScan:
+    """Scans the header at the front of `data`, which ends at the first empty line. Takes any bytes (a bytearray is
+    copied), lines with CRLF or LF."""

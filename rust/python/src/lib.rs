@@ -1,1 +1,12 @@
+//! The extension `angarium._core`: every export on this page, one file for each room, no rule about mail in any.
+//!
+//! A binding turns arguments into borrowed Rust, calls one function of its room (with the interpreter released where
+//! that takes long) and gives back a frozen class. `python/angarium/_core.pyi` says the same to type checkers.
 
+mod message;
+
+#[pyo3::pymodule]
+mod _core {
+    #[pymodule_export]
+    use crate::message::{HeaderScan, scan_header};
+}

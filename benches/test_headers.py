@@ -6,7 +6,6 @@ import email.parser
 import email.policy
 
 import pytest
-
 from angarium.message import scan_header
 
 HOPS = "".join(

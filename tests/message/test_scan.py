@@ -6,10 +6,9 @@ import email.parser
 import email.policy
 
 import pytest
+from angarium.message import scan_header
 from hypothesis import given
 from hypothesis import strategies as st
-
-from angarium.message import scan_header
 
 MAIL = (
     b"Received: from a by b;\r\n\tWed, 25 Nov 2026 08:00:00 +0000\r\n"

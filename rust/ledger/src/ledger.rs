@@ -194,6 +194,11 @@ impl Ledger {
 
     // --- routes and plans ---
 
+    /// Whether (routes, plans) are wanted that were not given out yet. Cheap: asked after each commit.
+    pub fn wanted(&self, now: Millis) -> (bool, bool) {
+        todo!()
+    }
+
     /// Destinations without a route, urgent class and oldest first; each is given once until answered or 30 s went by.
     pub fn wanted_routes(&self, limit: usize, now: Millis) -> Vec<RouteWanted> {
         todo!()

@@ -7,10 +7,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use angarium_nouns::{Address, Reply};
-use angarium_smtp::ServerSettings;
+use angarium_smtp::{BareNewline, ServerSettings};
 
 use super::networks::{Domains, Networks, Pattern};
-use super::{Listener, Policy, PolicyError};
+use super::{Listener, NewlineMode, Policy, PolicyError};
 
 const RELAYING_REFUSED: Reply = Reply::new(550, (5, 7, 1), "Relaying refused");
 const NO_SUCH_RECIPIENT: Reply = Reply::new(550, (5, 1, 1), "No such recipient here");
@@ -145,4 +145,81 @@ fn route_tags(table: &Policy) -> Result<Vec<TagRule>, PolicyError> {
         })
     };
     table.route_tags.iter().enumerate().map(rule).collect()
+}
+
+impl Face {
+    fn new(table: &Policy, listener: &Listener) -> Self {
+        let mut settings = ServerSettings::new(table.hostname.as_str());
+        settings.max_size = listener.max_size;
+        settings.max_recipients = listener.max_recipients;
+        settings.max_line = listener.max_line;
+        settings.max_errors = listener.max_errors;
+        if !listener.banner.is_empty() {
+            settings.banner.clone_from(&listener.banner);
+        }
+        let mut trusted = settings.clone();
+        if listener.bare_newline == NewlineMode::Normalise {
+            trusted.bare_newline = BareNewline::Normalise;
+        }
+        Self { listener: listener.clone(), others: Arc::new(settings), trusted: Arc::new(trusted) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compiled(change: impl FnOnce(&mut Policy)) -> Compiled {
+        let mut table = Policy { local_domains: vec!["here.example".into()], ..Policy::default() };
+        change(&mut table);
+        Compiled::compile(table, 7).unwrap()
+    }
+
+    fn code(policy: &Compiled, trusted: bool, recipient: &str) -> u16 {
+        let refused = policy.recipient(trusted, &Address::parse(recipient).unwrap());
+        refused.map_or_else(|reply| reply.code, |()| 250)
+    }
+
+    #[test]
+    fn who_may_send_to_whom() {
+        let policy = compiled(|table| {
+            table.relay_domains = vec![".partner.example".into()];
+            table.local_recipients = vec!["Ann@here.example".into()];
+        });
+        for (trusted, recipient, expected) in [
+            (false, "ann@HERE.example", 250),
+            (false, "Postmaster@here.example", 250),
+            (false, "bob@here.example", 550),
+            (true, "bob@here.example", 550),
+            (false, "x@mx.partner.example", 250),
+            (false, "x@elsewhere.example", 550),
+            (true, "x@elsewhere.example", 250),
+        ] {
+            assert_eq!(code(&policy, trusted, recipient), expected, "{trusted} {recipient}");
+        }
+        assert_eq!(code(&compiled(|table| table.accept_any = true), false, "x@elsewhere.example"), 250);
+        assert_eq!(policy.generation, 8);
+    }
+
+    #[test]
+    fn first_tag_that_matches() {
+        let policy = compiled(|table| {
+            let rule = |sender: &str, recipient: &str, tag: &str| super::super::RouteTagRule {
+                sender: sender.into(),
+                recipient: recipient.into(),
+                tag: tag.into(),
+                ..Default::default()
+            };
+            table.route_tags = vec![rule("<>", "", "reports"), rule("@a.example", "@b.example", "b")];
+        });
+        let tag = |sender: &str, recipient: &str| {
+            let (sender, recipient) = (Address::parse(sender).ok(), Address::parse(recipient).unwrap());
+            let question =
+                TagQuestion { sender: sender.as_ref(), recipient: &recipient, listener: "public", tenant: "" };
+            policy.route_tag(question).to_owned()
+        };
+        assert_eq!(tag("", "x@b.example"), "reports");
+        assert_eq!(tag("u@a.example", "x@b.example"), "b");
+        assert_eq!(tag("u@a.example", "x@c.example"), "");
+    }
 }

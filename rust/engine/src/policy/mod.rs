@@ -5,6 +5,9 @@
 //! what sessions read. A field that is left out has its default, an unknown field is an error, and so is a value
 //! out of its range: [`Policy::decode`] says where and why. Times are milliseconds, sizes bytes.
 
+pub mod compiled;
+mod networks;
+
 use serde::{Deserialize, Serialize};
 
 /// Everything, swapped whole. A transaction keeps the policy that it began with.
@@ -136,7 +139,7 @@ pub struct Limits {
     pub inline_body: u32,
     /// Received fields of a message before it is a loop (RFC 5321 6.3 asks for 100 at least).
     pub max_received: u32,
-    /// Octets of a header section.
+    /// Octets of a header section, 1 MiB at most.
     pub max_header: u32,
     /// Entries waiting in all before 452 4.3.1.
     pub entries: u64,
@@ -151,7 +154,7 @@ impl Default for Limits {
             bytes_in_flight: 128 << 20,
             inline_body: 1 << 20,
             max_received: 100,
-            max_header: 4 << 20,
+            max_header: 1 << 20, // what a scan looks at; Exim header_maxsize
             entries: 20_000_000, // 1.6 GB of index
         }
     }

@@ -1,0 +1,169 @@
+//! The one door in: every message goes through these stages, from whatever side it came.
+//!
+//! stamp → expand → authenticate → filter → sign → commit. A stage takes the message and gives it back, or the reply
+//! that ends it. Sessions come here behind the final dot, submissions with their bytes; both get an [`Answer`].
+//! Nothing is acknowledged here that is not durable (S1). What makes a stage fail is its reply.
+
+mod commit;
+mod filter;
+mod stamp;
+
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+
+use angarium_ledger::Body;
+use angarium_nouns::envelope::{BodyType, Class, DsnReturn};
+use angarium_nouns::record::{Recipient, SessionFacts, Variant};
+use angarium_nouns::{Address, MessageId, Millis, Reply, ReversePath};
+use serde_bytes::ByteBuf;
+
+use crate::intake::Intake;
+use crate::policy::compiled::Compiled;
+use crate::session::budget::Charge;
+
+pub use stamp::{StampWords, received_field, stamp_bytes};
+
+/// A message between its envelope's first word and its answer.
+pub struct Message {
+    pub policy: Arc<Compiled>,
+    pub id: MessageId,
+    pub listener: u16,
+    pub session: SessionFacts,
+    /// `None`: it did not come over a socket.
+    pub peer: Option<SocketAddr>,
+    pub sender: ReversePath,
+    /// As RCPT or a submission named them, in order.
+    pub recipients: Vec<Guest>,
+    pub body_type: BodyType,
+    pub smtputf8: bool,
+    pub ret: DsnReturn,
+    pub envid: String,
+    pub tenant: String,
+    pub stream: String,
+    pub campaign: String,
+    pub class: Class,
+    pub tls_demand: u8,
+    pub deadline: Option<Millis>,
+    pub idempotency: Option<ByteBuf>,
+    pub variants: Vec<Variant>,
+    /// Octets that we put in front of the content as received.
+    pub front: usize,
+    pub body: Body,
+    /// The bytes in memory that it answers for; `None` when they are somebody else's.
+    pub charge: Option<Charge>,
+    /// Date and Message-ID are added when missing.
+    pub complete: bool,
+    /// *Stamp* was done while the beginning was in memory.
+    pub stamped: bool,
+    /// A hook has said already that nobody gets it.
+    pub discarded: bool,
+    /// Since when it is on its way, microseconds of the clock.
+    pub begun: u64,
+}
+
+/// A recipient with its parsed address.
+pub struct Guest {
+    pub address: Address,
+    pub record: Recipient,
+}
+
+/// How accepting ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Answer {
+    /// Durable.
+    Accepted(MessageId),
+    /// A hook said so; kept nowhere.
+    Discarded(MessageId),
+    Refused(Reply),
+    /// The peer was gone before the commit (S8): nobody waits for a word.
+    Gone,
+}
+
+/// From the last octet to the answer.
+pub async fn accept(intake: &Intake, message: Box<Message>, peer: RawFd) -> Answer {
+    let begun = message.begun;
+    let answer = match stages(intake, message, peer).await {
+        Ok(answer) => answer,
+        Err(reply) => Answer::Refused(reply),
+    };
+    intake.counters.accept_time.record(intake.clock.micros().saturating_sub(begun));
+    count(intake, &answer);
+    answer
+}
+
+async fn stages(intake: &Intake, message: Box<Message>, peer: RawFd) -> Result<Answer, Reply> {
+    let message = stamp::stamp(intake, message)?;
+    // expand: aliases and lists take their place here.
+    // authenticate: SPF, DKIM, DMARC, ARC.
+    let message = if message.policy.table.hooks.message.is_some() {
+        Box::pin(filter::filter(intake, message)).await?
+    } else {
+        message
+    };
+    if message.discarded || message.recipients.is_empty() {
+        return Ok(Answer::Discarded(message.id));
+    }
+    // sign: at accept when there is one variant without recipient fields.
+    commit::commit(intake, message, peer).await
+}
+
+fn count(intake: &Intake, answer: &Answer) {
+    let counters = &intake.counters;
+    match answer {
+        Answer::Accepted(_) => counters.received.one_more(),
+        Answer::Discarded(_) => counters.discarded.one_more(),
+        Answer::Refused(reply) if reply.is_permanent() => counters.refused.one_more(),
+        Answer::Refused(_) => counters.refused_for_now.one_more(),
+        Answer::Gone => {}
+    }
+}
+
+impl Message {
+    /// Everything empty but what must be there.
+    pub fn new(policy: Arc<Compiled>, body: Body) -> Self {
+        Self {
+            policy,
+            id: MessageId::default(),
+            listener: 0,
+            session: SessionFacts::default(),
+            peer: None,
+            sender: None,
+            recipients: Vec::new(),
+            body_type: BodyType::default(),
+            smtputf8: false,
+            ret: DsnReturn::default(),
+            envid: String::new(),
+            tenant: String::new(),
+            stream: String::new(),
+            campaign: String::new(),
+            class: Class::default(),
+            tls_demand: 0,
+            deadline: None,
+            idempotency: None,
+            variants: Vec::new(),
+            front: 0,
+            body,
+            charge: None,
+            complete: false,
+            stamped: false,
+            discarded: false,
+            begun: 0,
+        }
+    }
+
+    pub fn sender_text(&self) -> &str {
+        self.sender.as_ref().map_or("", Address::as_str)
+    }
+
+    /// Octets of the content as received.
+    pub fn size(&self) -> u64 {
+        let whole = match &self.body {
+            Body::Inline(bytes) => bytes.len() as u64,
+            Body::Parts(parts) => parts.iter().map(|part| part.len() as u64).sum(),
+            Body::File(file) => file.length,
+        };
+        whole - self.front as u64
+    }
+}

@@ -1,0 +1,122 @@
+//! The stage *stamp*: loops are refused, our trace is on the message, what a submission lacks is added.
+//!
+//! The Received field is written before the body arrives ([`received_field`] at DATA), so it costs no copy; only the
+//! fields that a submission lacks are put in front afterwards.
+
+use angarium_ledger::Body;
+use angarium_message::{Header, trace};
+use angarium_nouns::{MessageId, Millis, Reply};
+use angarium_nouns::record::SessionFacts;
+
+use super::Message;
+use crate::intake::Intake;
+use crate::policy::Limits;
+use crate::policy::compiled::Compiled;
+
+/// RFC 5321 6.3.
+const LOOP: Reply = Reply::new(554, (5, 4, 6), "Too many Received fields: this looks like a loop");
+const HEADER_TOO_LONG: Reply = Reply::new(552, (5, 3, 4), "The header section is too long");
+
+/// Our Received field (RFC 5321 4.4). `recipient` is named when it is the only one.
+pub fn received_field(
+    session: &SessionFacts,
+    hostname: &str,
+    id: MessageId,
+    recipient: Option<&str>,
+    at: Millis,
+    utf8: bool,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    trace::Received { session, by: hostname, id, only_recipient: recipient, at, utf8 }.write(&mut out);
+    out
+}
+
+pub(super) fn stamp(intake: &Intake, mut message: Box<Message>) -> Result<Box<Message>, Reply> {
+    let Body::Inline(bytes) = &mut message.body else { return Ok(message) };
+    if !message.stamped {
+        let words = StampWords {
+            policy: &message.policy,
+            id: message.id,
+            complete: message.complete,
+            now: intake.clock.now(),
+        };
+        stamp_bytes(bytes, &mut message.front, &words)?;
+    }
+    Ok(message)
+}
+
+/// What stamping must know of a message.
+pub struct StampWords<'a> {
+    pub policy: &'a Compiled,
+    pub id: MessageId,
+    pub complete: bool,
+    pub now: Millis,
+}
+
+/// Stamps a message by its beginning: `bytes` from the trace that stands `front` octets long in front.
+pub fn stamp_bytes(bytes: &mut Vec<u8>, front: &mut usize, words: &StampWords<'_>) -> Result<(), Reply> {
+    let missing = look_at(&bytes[*front..], &words.policy.table.limits, words.complete)?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let fields = missing.fields(words.id, &words.policy.table.hostname, words.now);
+    // Behind our Received field, in front of the sender's own fields.
+    bytes.splice(*front..*front, fields.iter().copied());
+    *front += fields.len();
+    Ok(())
+}
+
+/// What a submission lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Missing {
+    date: bool,
+    message_id: bool,
+}
+
+impl Missing {
+    fn is_empty(self) -> bool {
+        !self.date && !self.message_id
+    }
+
+    fn fields(self, id: MessageId, hostname: &str, now: Millis) -> Vec<u8> {
+        let mut fields = Vec::new();
+        if self.date {
+            trace::write_date(&mut fields, now);
+        }
+        if self.message_id {
+            trace::write_message_id(&mut fields, id, hostname);
+        }
+        fields
+    }
+}
+
+/// Looks at the header of the content: the reply if it must be refused, else what is missing.
+fn look_at(content: &[u8], limits: &Limits, complete: bool) -> Result<Missing, Reply> {
+    let header = Header::scan(content);
+    if header.received_count() > limits.max_received as usize {
+        return Err(LOOP);
+    }
+    if header.overflow().is_some() || header.bytes().len() > limits.max_header as usize {
+        return Err(HEADER_TOO_LONG);
+    }
+    if !complete {
+        return Ok(Missing::default());
+    }
+    Ok(Missing { date: !header.has("Date"), message_id: !header.has("Message-ID") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks() {
+        let received = b"Received: x\r\n".repeat(3);
+        let limits = |max_received, max_header| Limits { max_received, max_header, ..Limits::default() };
+        assert_eq!(look_at(&received, &limits(2, 100), false), Err(LOOP));
+        assert_eq!(look_at(&received, &limits(3, 38), false), Err(HEADER_TOO_LONG));
+        assert_eq!(look_at(&received, &limits(3, 100), true), Ok(Missing { date: true, message_id: true }));
+        let whole = b"date: now\r\nMESSAGE-ID: <a@b>\r\n\r\nbody";
+        assert!(look_at(whole, &limits(3, 100), true).unwrap().is_empty());
+    }
+}

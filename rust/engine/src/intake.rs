@@ -1,0 +1,56 @@
+//! What all doors in share: policy, ledger, committer, questions, limits and figures.
+//!
+//! Built once by the engine's start and handed down in an `Arc`; nothing here is global.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use angarium_events::EventQueue;
+use angarium_ledger::{CommitError, Ledger};
+use angarium_nouns::Reply;
+use arc_swap::ArcSwap;
+
+use crate::admission::Admission;
+use crate::asks::Asks;
+use crate::clock::Clock;
+use crate::committer::Committer;
+use crate::counters::Counters;
+use crate::event::Event;
+use crate::policy::compiled::Compiled;
+use crate::session::budget::Budget;
+use crate::session::registry::Registry;
+
+/// RFC 5321 3.8.
+pub const SHUTTING_DOWN: Reply = Reply::new(421, (4, 3, 2), "Shutting down, try again later");
+
+pub struct Intake {
+    pub clock: Clock,
+    pub policy: ArcSwap<Compiled>,
+    pub ledger: Arc<Ledger>,
+    pub committer: Arc<Committer>,
+    pub events: EventQueue<Event>,
+    pub asks: Asks,
+    pub counters: Arc<Counters>,
+    pub admission: Arc<Admission>,
+    pub budget: Arc<Budget>,
+    pub sessions: Arc<Registry>,
+    /// No new transactions.
+    pub stopping: AtomicBool,
+    /// The last session's number; they name sessions in hooks and the journal.
+    pub last_session: AtomicU64,
+}
+
+impl Intake {
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    pub fn next_session(&self) -> u64 {
+        self.last_session.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// May a transaction begin? Asked at MAIL, so that a full disk is told before the body is sent (S4, S5).
+    pub fn takes_mail(&self) -> Result<(), Reply> {
+        if self.ledger.takes_mail() { Ok(()) } else { Err(CommitError::Full.reply()) }
+    }
+}

@@ -305,11 +305,7 @@ impl Client {
     /// Gives a reply to the command it answers.
     fn assign(&mut self, reply: Reply) -> Result<(), ClientError> {
         let Some(kind) = self.expected.pop_front() else {
-            // RFC 5321 3.8: a server that must shut down may say so at any time.
-            let known = reply.code == 421;
-            let code = reply.code;
-            self.replies.extend(known.then_some((CommandKind::Unasked, reply)));
-            return if known { Ok(()) } else { Err(ClientError::Unasked(code)) };
+            return self.assign_unasked(reply);
         };
         let positive = row_of(kind).map_or(2, |row| row.positive);
         if reply.code < 400 && reply.code / 100 != positive {
@@ -318,6 +314,18 @@ impl Client {
         if reply.is_positive() {
             self.succeed(kind, &reply);
         }
+        self.replies.push_back((kind, reply));
+        Ok(())
+    }
+
+    /// A server that must shut down may say so at any time (RFC 5321 3.8); one that has read enough of a content may
+    /// refuse it before the dot, as Exim and others do.
+    fn assign_unasked(&mut self, reply: Reply) -> Result<(), ClientError> {
+        let kind = match reply.code {
+            421 => CommandKind::Unasked,
+            400.. if self.in_content => CommandKind::Content,
+            code => return Err(ClientError::Unasked(code)),
+        };
         self.replies.push_back((kind, reply));
         Ok(())
     }

@@ -200,6 +200,15 @@ fn a_421_may_come_at_any_time() {
 }
 
 #[test]
+fn content_may_be_refused_before_its_end() {
+    let mut client = in_content();
+    client.body(b"a\r\n").unwrap();
+    client.receive(b"552 5.3.4 enough\r\n").unwrap();
+    assert_eq!(codes(&mut client), [(CommandKind::Content, 552)]);
+    assert_eq!(client.receive(b"250 ok\r\n"), Err(ClientError::Unasked(250)));
+}
+
+#[test]
 fn content_is_stuffed() {
     #[rustfmt::skip]
     let table = [

@@ -67,8 +67,10 @@ def listen(settings: site.Settings) -> list[Listening]:
 
 
 def close(listening: Sequence[Listening]) -> None:
+    """In a Trio loop whoever accepts on them returns."""
     for one in listening:
-        trio.lowlevel.notify_closing(one.socket) if in_trio() else None
+        if in_trio():
+            trio.lowlevel.notify_closing(one.socket)
         one.socket.close()
 
 
@@ -137,8 +139,8 @@ async def serve(
         exhausted = accept_batch(bridge, listening)
         if exhausted is None:
             return
-        # A full batch goes on at once: the socket is still readable.
-        await (trio.sleep(PAUSE) if exhausted else trio.lowlevel.checkpoint())
+        if exhausted:
+            await trio.sleep(PAUSE)
 
 
 def accept_batch(bridge: Bridge, listening: Listening) -> bool | None:

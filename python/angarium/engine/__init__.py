@@ -2,6 +2,7 @@
 
 from .bridge import BATCH, FLAGS, Bridge, Content, Ticket, accepted
 from .policy import CLASSES, PHASES, TLS_DEMANDS, compile_policy
+from .supervision import supervise
 from .tables import (
     Accepted,
     Commit,
@@ -86,4 +87,5 @@ __all__ = [
     "Verdict",
     "accepted",
     "compile_policy",
+    "supervise",
 ]

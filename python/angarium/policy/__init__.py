@@ -1,0 +1,38 @@
+"""Policy: the site's own hooks. For policy files: the arguments of hooks and the verdicts that they return.
+
+`Asking` runs them (for server.py), `load_hooks` finds them in a file.
+"""
+
+from ..engine import Verdict
+from .asking import Asking
+from .loading import load_hooks
+from .words import (
+    Connection,
+    Mail,
+    Message,
+    Recipient,
+    accept,
+    add_header,
+    defer,
+    discard,
+    hold,
+    reject,
+    remove_header,
+)
+
+__all__ = [
+    "Asking",
+    "Connection",
+    "Mail",
+    "Message",
+    "Recipient",
+    "Verdict",
+    "accept",
+    "add_header",
+    "defer",
+    "discard",
+    "hold",
+    "load_hooks",
+    "reject",
+    "remove_header",
+]

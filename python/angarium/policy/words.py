@@ -1,0 +1,228 @@
+"""What a site's policy file sees and says: the arguments of hooks, and the verdicts that they return.
+
+    from angarium.policy import Message, Verdict, add_header, reject
+
+    async def message(message: Message) -> Verdict | None:
+        if message.size > 10_000_000:
+            return reject("Too large for this site")
+        return add_header("X-Seen", "yes")
+
+Returning None accepts. Arguments are read-only views of the engine's question; bodies are not copied by themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from .. import _core
+from ..engine import CLASSES, Edit, Verdict
+
+FIELD_NAME = re.compile(r"[!-9;-~]+")
+# Octets in which `Message.header` looks; no sane header section is larger.
+HEADER_LIMIT = 262_144
+
+
+class Connection:
+    """connect: a client has connected, nothing was said yet."""
+
+    __slots__ = ("_ask",)
+
+    def __init__(self, ask: _core.Ask) -> None:
+        self._ask = ask
+
+    @property
+    def address(self) -> str:
+        """The client's IP address."""
+        return self._ask.peer[0]
+
+    @property
+    def port(self) -> int:
+        return self._ask.peer[1]
+
+    @property
+    def listener(self) -> int:
+        """Which [[listen]] block of the settings, from 0."""
+        return self._ask.listener
+
+    @property
+    def session(self) -> int:
+        """The same for all questions about one connection."""
+        return self._ask.session
+
+    @property
+    def is_trusted(self) -> bool:
+        """In a network that may relay, or logged in."""
+        return self._ask.trusted
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} from {self.address}>"
+
+
+class Mail(Connection):
+    """mail: a client names the sender of a message."""
+
+    __slots__ = ()
+
+    @property
+    def hello(self) -> str:
+        """What the client called itself."""
+        return self._ask.hello
+
+    @property
+    def login(self) -> str:
+        return self._ask.login
+
+    @property
+    def tls(self) -> str:
+        """Version and cipher, empty without TLS."""
+        return self._ask.tls
+
+    @property
+    def id(self) -> str:
+        """The message's id, 26 characters."""
+        return self._ask.id
+
+    @property
+    def sender(self) -> str:
+        """Envelope sender, empty for the null path."""
+        return self._ask.sender
+
+    @property
+    def size(self) -> int:
+        """As declared, 0 if not."""
+        return self._ask.size
+
+
+class Recipient(Mail):
+    """rcpt: a client names a recipient."""
+
+    __slots__ = ()
+
+    @property
+    def recipient(self) -> str:
+        """The one to judge."""
+        return self._ask.recipients[-1]
+
+    @property
+    def accepted(self) -> list[str]:
+        """Those that were accepted before it."""
+        return self._ask.recipients[:-1]
+
+
+class Message(Mail):
+    """message: a message is complete and waits for its answer."""
+
+    __slots__ = ()
+
+    @property
+    def recipients(self) -> list[str]:
+        """All of them, in the order of their numbers."""
+        return self._ask.recipients
+
+    @property
+    def size(self) -> int:
+        """Octets of the content."""
+        return self._ask.size
+
+    @property
+    def content(self) -> memoryview:
+        """The content as received, read-only, not copied."""
+        body = self._ask.body
+        return memoryview(body) if body is not None else memoryview(b"")
+
+    def header(self, name: str) -> list[str]:
+        """The values of all fields of that name, unfolded; octets that are not UTF-8 are replaced."""
+        head = bytes(self.content[:HEADER_LIMIT]).split(b"\r\n\r\n", 1)[0]
+        field = re.compile(
+            rb"^" + re.escape(name.encode()) + rb"[ \t]*:(.*(?:\r\n[ \t].*)*)", re.IGNORECASE | re.MULTILINE
+        )
+        return [found.replace(b"\r\n", b"").decode("utf-8", "replace").strip() for found in field.findall(head)]
+
+
+ARGUMENTS: Mapping[str, type[Connection]] = {
+    "connect": Connection,
+    "mail": Mail,
+    "rcpt": Recipient,
+    "message": Message,
+}
+
+
+def accept(
+    *,
+    add: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+    remove: Sequence[str] = (),
+    sender: str | None = None,
+    add_recipients: Sequence[str] = (),
+    recipients: Mapping[int, Verdict] | None = None,
+    body: bytes | None = None,
+    tag: str | None = None,
+    priority: str | None = None,
+    tenant: str | None = None,
+    campaign: str | None = None,
+) -> Verdict:
+    """Go on, with changes. `add` and `remove` speak of header fields, `recipients` judges single ones by number.
+
+    `body` is another content, whole, with CRLF lines. Raises `ValueError` for what is no header field or priority.
+    """
+    if priority is not None and priority not in CLASSES:
+        raise ValueError(f"{priority!r} is no priority; known: {', '.join(CLASSES)}")
+    fields = add.items() if isinstance(add, Mapping) else add
+    edits: tuple[Edit, ...] = (
+        *((1, field_name(name).encode()) for name in remove),
+        *((0, header_line(name, value)) for name, value in fields),
+    )
+    return Verdict(
+        edits=edits,
+        sender=sender,
+        add_recipients=tuple(add_recipients),
+        recipients=dict(recipients or {}),
+        body=body,
+        tag=tag,
+        class_=None if priority is None else CLASSES[priority],
+        tenant=tenant,
+        campaign=campaign,
+    )
+
+
+def reject(text: str = "", *, code: int = 0, enhanced: str = "") -> Verdict:
+    """Refuse for good. `code` 500 to 599 (550), `enhanced` like "5.7.1"."""
+    return Verdict(decision="reject", text=text, code=code, enhanced=enhanced)
+
+
+def defer(text: str = "", *, code: int = 0, enhanced: str = "") -> Verdict:
+    """Refuse for now. `code` 400 to 499 (451), `enhanced` like "4.7.1"."""
+    return Verdict(decision="defer", text=text, code=code, enhanced=enhanced)
+
+
+def hold(text: str = "", *, until: int = 0) -> Verdict:
+    """Take it and keep it back until it is released, or until a time (Unix milliseconds)."""
+    return Verdict(decision="hold", text=text, until=until)
+
+
+def discard() -> Verdict:
+    """Say yes and deliver to nobody; the journal remembers it."""
+    return Verdict(decision="discard")
+
+
+def add_header(name: str, value: str) -> Verdict:
+    """Accept, with one more header field in front."""
+    return accept(add=[(name, value)])
+
+
+def remove_header(name: str) -> Verdict:
+    """Accept, without any header field of that name."""
+    return accept(remove=[name])
+
+
+def field_name(name: str) -> str:
+    if not FIELD_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not the name of a header field")
+    return name
+
+
+def header_line(name: str, value: str) -> bytes:
+    """One field as it stands in a message; a value cannot bring another line in."""
+    if "\r" in value or "\n" in value or "\0" in value:
+        raise ValueError(f"the value of {name} holds a line break or NUL")
+    return f"{field_name(name)}: {value}\r\n".encode()

@@ -7,8 +7,6 @@ the engine cannot do now.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import importlib.metadata
 import time
 from collections.abc import Callable
@@ -222,13 +220,13 @@ def page(found: engine.Found) -> Page:
         )
         for entry in found.entries
     ]
-    return Page(rows, base64.urlsafe_b64encode(found.after).decode() if found.after else None)
+    return Page(rows, found.after.hex() if found.after else None)
 
 
 def page_key(text: str) -> bytes:
     try:
-        return base64.urlsafe_b64decode(text)
-    except (ValueError, binascii.Error):
+        return bytes.fromhex(text)
+    except ValueError:
         raise HTTPException(status_code=400, detail=f"{text!r} is no place in a listing; give what next held") from None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta, Struct
 
@@ -89,7 +89,7 @@ class Fact(Struct, frozen=True):
     lsn: int
     at: int
     kind: str
-    about: dict[str, str | int | bool | list[str] | None]
+    about: dict[str, Any]
 
 
 class Facts(Struct, frozen=True):

@@ -52,6 +52,9 @@ pub enum ReadError {
     /// The journal no longer reaches back that far.
     #[error("the journal begins at {}", oldest.0)]
     Retired { oldest: Lsn },
+    /// Frames between `after` and `next` are broken; go on with `next - 1` as the place read up to.
+    #[error("{file} is damaged at {offset}: facts between {} and {} are lost", after.0, next.0)]
+    Gap { file: String, offset: u64, after: Lsn, next: Lsn },
     #[error("{file} cannot be read: {source}")]
     Io { file: String, source: io::Error },
 }
@@ -62,6 +65,8 @@ pub enum CheckpointError {
     /// It reflects more than is durable; flush both logs and publish again later.
     #[error("the checkpoint reflects more than is durable")]
     NotDurable,
+    #[error("section {0} is the spool's own")]
+    Section(u16),
     #[error("a record of {0} bytes is larger than a page of a checkpoint")]
     RecordTooLarge(usize),
     #[error("the checkpoint cannot be written: {0}")]

@@ -136,9 +136,9 @@ impl House {
         let mut facts = self.facts.lock();
         loop {
             let page = self.ledger.read_journal(&facts.0, 0, 1_000).unwrap();
-            facts.1.extend(page.records.iter().map(|told| told.fact.clone()));
+            facts.1.extend(page.records.iter().map(|record| record.fact.clone()));
             facts.0 = page.next;
-            if page.end {
+            if !page.more {
                 break;
             }
         }

@@ -146,11 +146,13 @@ async fn play(case: &'static Case) -> Option<String> {
     let ids = house.submit_all(case.messages.iter().map(|&count| message(count)).collect());
     let (settled, slept) = house.wait(case.settled.len(), case.slept.len()).await;
     let number = |fact: &Settled| ids.iter().position(|id| *id == fact.id).unwrap();
-    let mut got: Vec<_> = settled.iter().map(|fact| format!("{}.{} {}", number(fact), fact.number, words(fact))).collect();
+    let mut got: Vec<_> =
+        settled.iter().map(|fact| format!("{}.{} {}", number(fact), fact.number, words(fact))).collect();
     got.sort();
     let reasons: Vec<_> = slept.iter().map(|fact: &Slept| fact.reason.name()).collect();
     house.stop().await;
-    let taken: usize = seen.iter().map(|seen| seen.taken.lock().iter().map(|one| one.recipients.len()).sum::<usize>()).sum();
+    let taken: usize =
+        seen.iter().map(|seen| seen.taken.lock().iter().map(|one| one.recipients.len()).sum::<usize>()).sum();
     let delivered = settled.iter().filter(|fact| fact.outcome == Outcome::Delivered).count();
     let right = got == case.settled && reasons == case.slept && taken >= delivered;
     (!right).then(|| format!("{}: settled {got:?}, slept {reasons:?}, peer took {taken}", case.name))
@@ -175,13 +177,27 @@ async fn needs() {
     let eight = || ContentHead { body_type: BodyType::EightBitMime, ..ContentHead::default() };
     let utf8 = || ContentHead { smtputf8: true, ..ContentHead::default() };
     let cases: [(&str, Offers, ContentHead, &str, &[u8], &str); 8] = [
-        ("too large for SIZE", Offers::Small, ContentHead::default(), "r@x.example", &[b'a'; 200], "failed/too-large 552"),
+        (
+            "too large for SIZE",
+            Offers::Small,
+            ContentHead::default(),
+            "r@x.example",
+            &[b'a'; 200],
+            "failed/too-large 552",
+        ),
         ("fits SIZE", Offers::Small, ContentHead::default(), "r@x.example", b"a\r\n", "delivered/done 250"),
         ("8 bits, no 8BITMIME", Offers::OnlyPipelining, eight(), "r@x.example", b"\xe4\r\n", "failed/conversion 554"),
         ("8 bits declared, 7 held", Offers::OnlyPipelining, eight(), "r@x.example", b"a\r\n", "delivered/done 250"),
         ("8 bits, 8BITMIME", Offers::Everything, eight(), "r@x.example", b"\xe4\r\n", "delivered/done 250"),
         ("SMTPUTF8 wanted", Offers::NoPipelining, utf8(), "r@x.example", b"a\r\n", "failed/conversion 553"),
-        ("an address beyond ASCII", Offers::OnlyPipelining, ContentHead::default(), "ä@x.example", b"a\r\n", "failed/conversion 553"),
+        (
+            "an address beyond ASCII",
+            Offers::OnlyPipelining,
+            ContentHead::default(),
+            "ä@x.example",
+            b"a\r\n",
+            "failed/conversion 553",
+        ),
         ("SMTPUTF8 offered", Offers::Everything, utf8(), "ä@x.example", b"a\r\n", "delivered/done 250"),
     ];
     for (name, offers, head, to, body, want) in cases {

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use angarium_ledger::{LaneRun, Lease};
+use angarium_ledger::{LaneRun, Lease, Protocol};
 use angarium_nouns::envelope::BodyType;
 use angarium_nouns::outcome::{Judgement, Phase, Scope, judge};
 use angarium_nouns::reply::Reply;
@@ -40,6 +40,15 @@ impl Failure {
     }
 }
 
+/// How a transaction with this peer is held.
+struct Manner {
+    last: Final,
+    /// 8BITMIME may be declared.
+    eight_bit: bool,
+    /// RSET goes first.
+    reset: bool,
+}
+
 /// An envelope on its way.
 struct Outgoing {
     envelope: Envelope,
@@ -62,8 +71,10 @@ enum Stop {
     Broken(Break),
     /// A reply that speaks of the host or more.
     Host(Judgement, Reply),
-    /// A refusal came in the middle of a body: the answer counts, the connection is of no more use.
+    /// All is decided on the envelope, but the connection is of no more use.
     Spoilt,
+    /// An order stopped an entry before the dot; it goes back, and the others with it.
+    Recalled,
 }
 
 impl From<Break> for Stop {
@@ -214,15 +225,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let envelope = self.waiting.pop_front()?;
             match inspected {
                 Err((judgement, reply)) => {
-                    let mut outgoing = Outgoing::new(envelope, Rendered::default(), false, false);
+                    let mut outgoing = Outgoing::new(envelope, Rendered::default(), &self.manner(false));
                     outgoing.transaction.decide_rest(judgement, Some(&reply));
                     self.settle(outgoing);
                 }
                 Ok(rendered) => {
                     self.begun += 1;
                     self.begun_in_run += 1;
-                    let eight = self.wire.client.capabilities().has(Extensions::EIGHT_BIT_MIME);
-                    let mut outgoing = Outgoing::new(envelope, rendered, std::mem::take(&mut self.reset_due), eight);
+                    let reset = std::mem::take(&mut self.reset_due);
+                    let mut outgoing = Outgoing::new(envelope, rendered, &self.manner(reset));
                     outgoing.speak(&mut self.wire.client);
                     return Some(outgoing);
                 }
@@ -272,6 +283,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    fn manner(&self, reset: bool) -> Manner {
+        let last = if self.errand.run.key.kind == Protocol::Lmtp { Final::EachAccepted } else { Final::One };
+        Manner { last, eight_bit: self.wire.client.capabilities().has(Extensions::EIGHT_BIT_MIME), reset }
+    }
+
     fn settle(&self, outgoing: Outgoing) {
         let verdicts: Vec<_> = outgoing.transaction.verdicts().collect();
         let Errand { desk, run, host, .. } = &self.errand;
@@ -280,10 +296,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 }
 
 impl Outgoing {
-    fn new(envelope: Envelope, rendered: Rendered, reset: bool, eight: bool) -> Self {
-        let transaction = Transaction::new(envelope.recipients.len(), Final::One);
+    fn new(envelope: Envelope, rendered: Rendered, manner: &Manner) -> Self {
+        let transaction = Transaction::new(envelope.recipients.len(), manner.last);
         let declared = envelope.content.head.body_type;
-        let body = if eight { declared } else { BodyType::SevenBit };
+        let body = if manner.eight_bit { declared } else { BodyType::SevenBit };
+        let reset = manner.reset;
         Self { envelope, transaction, rendered, body, reset, spoken: !reset, spoilt: false, dot_ends: 0 }
     }
 
@@ -369,6 +386,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The content, dots stuffed, up to the final dot, which stays in the output for [`Self::dot_stage`]'s write.
     async fn body_stage(&mut self) -> Result<(), Stop> {
         let Some(outgoing) = &mut self.current else { return Err(Stop::Spoilt) };
+        let desk = &self.errand.desk;
+        if outgoing.envelope.recipients.iter().any(|to| desk.ledger.is_stopped(to.leased.entry)) {
+            // Cancelled or held meanwhile: behind 354 only closing the connection keeps the message back.
+            return Err(Stop::Recalled);
+        }
         if outgoing.transaction.has_accepted() {
             let Outgoing { envelope, rendered, .. } = &*outgoing;
             let patience = Duration::from_millis(self.settings.block_ms);
@@ -454,7 +476,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn stop(&mut self, stop: Stop) -> Result<(), Failure> {
         self.spent = true;
         let failure = match stop {
-            Stop::Spoilt | Stop::Broken(Break::Local) => None,
+            Stop::Spoilt | Stop::Recalled | Stop::Broken(Break::Local) => None,
             Stop::Broken(cause) => Some(Failure::broken(&cause)),
             Stop::Host(judgement, reply) => Some(Failure { judgement, reply: Some(reply) }),
         };

@@ -15,7 +15,7 @@ const LANES_AT_ONCE: usize = 64;
 /// Something due that others have to do (reports, upkeep) must not make this loop spin.
 const SHORTEST_NAP: Duration = Duration::from_millis(20);
 /// A nap ends by itself, in case the clock was set while nothing happened.
-const LONGEST_NAP: Duration = Duration::from_secs(60);
+const LONGEST_NAP: Duration = Duration::from_mins(1);
 
 /// Runs until the desk is stopped and every delivery has ended, or was cut off.
 pub async fn drive(desk: Arc<Desk>) {
@@ -49,12 +49,12 @@ fn start_lanes(desk: &Arc<Desk>, tasks: &mut JoinSet<()>) -> bool {
     let runs = desk.ledger.lanes_to_run(desk.now(), room.min(LANES_AT_ONCE));
     let full = runs.len() == LANES_AT_ONCE;
     for run in runs {
-        start_lane(desk, tasks, run, limit);
+        start_lane(desk, tasks, &run, limit);
     }
     full
 }
 
-fn start_lane(desk: &Arc<Desk>, tasks: &mut JoinSet<()>, run: LaneRun, limit: usize) {
+fn start_lane(desk: &Arc<Desk>, tasks: &mut JoinSet<()>, run: &LaneRun, limit: usize) {
     for _ in 0..run.connections {
         let Err(run) = desk.idle.resume(run.clone()) else { continue };
         if tasks.len() >= limit {

@@ -3,7 +3,7 @@
 //! The engine hands over a callable that queues the event; when it takes no more, the entries return and the lane
 //! rests a moment. Every entry carries a number of its own, never used twice, so that a stale answer is told apart.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use angarium_ledger::{LaneId, Lease, LeasedEntry};
@@ -40,7 +40,7 @@ pub struct Lent {
 struct Table {
     last: u64,
     lent: HashMap<u64, Lent>,
-    deadlines: BTreeMap<(Millis, u64), ()>,
+    deadlines: BTreeSet<(Millis, u64)>,
 }
 
 pub struct Handovers {
@@ -60,7 +60,7 @@ impl Handovers {
             .map(|lent| {
                 table.last += 1;
                 let number = table.last;
-                table.deadlines.insert((lent.deadline, number), ());
+                table.deadlines.insert((lent.deadline, number));
                 table.lent.insert(number, lent);
                 number
             })
@@ -80,10 +80,10 @@ impl Handovers {
         let mut table = self.table.lock();
         let later = table.deadlines.split_off(&(now + 1, 0));
         let expired = std::mem::replace(&mut table.deadlines, later);
-        expired.into_keys().filter_map(|(_, number)| table.lent.remove(&number)).collect()
+        expired.into_iter().filter_map(|(_, number)| table.lent.remove(&number)).collect()
     }
 
     pub fn next_deadline(&self) -> Option<Millis> {
-        self.table.lock().deadlines.keys().next().map(|&(deadline, _)| deadline)
+        self.table.lock().deadlines.first().map(|&(deadline, _)| deadline)
     }
 }

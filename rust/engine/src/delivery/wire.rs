@@ -18,7 +18,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// Replies are short; an EHLO answer of 20 lines fits.
 const READ_BUFFER: usize = 4096;
 /// The timer's first aim, far beyond any phase; it is moved when a wait needs it.
-const FAR: Duration = Duration::from_secs(3600);
+const FAR: Duration = Duration::from_hours(1);
 
 /// Why there is no reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

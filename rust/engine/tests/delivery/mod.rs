@@ -63,7 +63,7 @@ impl House {
         let clock = Clock::start();
         let spool = SpoolSettings { segment_size: 1 << 20, free_floor: 0, ..SpoolSettings::default() };
         let settings_of_ledger = LedgerSettings { node: 1, spool, ..LedgerSettings::default() };
-        let disk = Arc::new(RealDisk::new(folder.join("spool")));
+        let disk = Arc::new(RealDisk::new(folder.join("spool")).unwrap());
         let (ledger, _) = Ledger::open(disk, settings_of_ledger, clock.now()).unwrap();
         let ledger = Arc::new(ledger);
         let lent = Arc::new(Mutex::new(Vec::new()));
@@ -135,15 +135,17 @@ impl House {
         self.ledger.flush_journal(self.clock.now()).unwrap();
         let mut facts = self.facts.lock();
         loop {
-            let page = self.ledger.read_journal(&facts.0, 0, 1_000).unwrap();
+            let page = self.ledger.read_journal(facts.0, 0, 1_000).unwrap();
             facts.1.extend(page.records.iter().map(|record| record.fact.clone()));
             facts.0 = page.next;
             if !page.more {
                 break;
             }
         }
-        let settled = facts.1.iter().filter_map(|fact| if let Fact::Settled(one) = fact { Some(one.clone()) } else { None });
-        let slept = facts.1.iter().filter_map(|fact| if let Fact::Slept(one) = fact { Some(one.clone()) } else { None });
+        let settled =
+            facts.1.iter().filter_map(|fact| if let Fact::Settled(one) = fact { Some(one.clone()) } else { None });
+        let slept =
+            facts.1.iter().filter_map(|fact| if let Fact::Slept(one) = fact { Some(one.clone()) } else { None });
         (settled.collect(), slept.collect())
     }
 

@@ -119,7 +119,9 @@ impl Talk {
 
     fn answer(&self, verb: &str) -> String {
         match (verb, self.offers) {
-            ("ehlo", Offers::Everything) => "250-peer\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 SIZE\r\n",
+            ("ehlo", Offers::Everything) => {
+                "250-peer\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 SIZE\r\n"
+            }
             ("ehlo", Offers::NoPipelining) => "250-peer\r\n250 8BITMIME\r\n",
             ("ehlo", Offers::OnlyPipelining) => "250-peer\r\n250 PIPELINING\r\n",
             ("ehlo", Offers::Small) => "250-peer\r\n250-PIPELINING\r\n250 SIZE 100\r\n",

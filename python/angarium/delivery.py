@@ -55,9 +55,13 @@ class Planner:
     """Makes plans. `chance` shuffles hosts of equal preference."""
 
     def __init__(self, settings: site.Settings, lookups: Lookups, *, chance: random.Random) -> None:
-        self._settings = settings
         self._lookups = lookups
         self._chance = chance
+        self.use(settings)
+
+    def use(self, settings: site.Settings) -> None:
+        """Other settings from the next plan on (reload)."""
+        self._settings = settings
         self._own_windows = {(row.host.bare, row.port): row for row in settings.route if row.host is not None}
 
     async def plan(self, lane: Lane) -> Planned:

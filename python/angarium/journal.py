@@ -193,14 +193,15 @@ def word(words: tuple[str, ...]) -> Reading:
 FACTS: dict[int, tuple[Callable[..., Fact], tuple[tuple[str, Reading], ...]]] = {
     1: (Received, (
         ("at", plain), ("id", printed), ("size", plain), ("class_", word(CLASSES)), ("sender", text),
-        ("first", plain), ("recipients", texts), ("peer", text), ("tenant", text), ("campaign", text), ("successor", word(SUCCESSORS)),
-        ("recovered", plain),
+        ("first", plain), ("recipients", texts), ("peer", text), ("tenant", text), ("campaign", text),
+        ("successor", word(SUCCESSORS)), ("recovered", plain),
     )),
     2: (Settled, (
         ("at", plain), ("id", printed), ("number", plain), ("state", word(STATES)), ("due", plain),
-        ("expires", plain), ("attempts", plain), ("step", plain), ("outcome", word(OUTCOMES)), ("scope", word(SCOPES)),
-        ("reason", word(REASONS)), ("rule", plain), ("code", plain), ("status", enhanced),
-        ("text", text), ("host", text), ("domain", text), ("tag_given", text_or_none), ("took", plain), ("may_repeat", plain),
+        ("expires", plain), ("attempts", plain), ("step", plain), ("outcome", word(OUTCOMES)),
+        ("scope", word(SCOPES)), ("reason", word(REASONS)), ("rule", plain), ("code", plain), ("status", enhanced),
+        ("text", text), ("host", text), ("domain", text), ("tag_given", text_or_none), ("took", plain),
+        ("may_repeat", plain),
     )),
     3: (Slept, (
         ("at", plain), ("scope", word(SCOPES)), ("object", text), ("until", plain), ("reason", word(REASONS)),

@@ -1,25 +1,379 @@
 """The whole house: builds every room, opens the nurseries, stops them in reverse.
 
 `serve` runs until it is told to stop; `run` is what the command calls: signals, exit code, and one sentence for what
-keeps it from starting. Read from top to bottom, this is the order in which a server comes up.
+keeps it from starting. Read from top to bottom, this is the order in which a server comes up. The first SIGTERM or
+Ctrl-C stops gracefully within the settings' time, a second one skips to the flush; SIGHUP reads the settings and the
+policy file again (not addresses, folders and the spool's sizes: those need a restart).
 """
 
 from __future__ import annotations
 
+import gc
+import importlib.metadata
+import os
+import random
+import signal
+import stat
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import structlog
 import trio
 
+from . import _core, delivery, intake, journal, routing, web
+from .dns import Lookups
+from .engine import Bridge, Recovered, compile_policy, supervise
+from .errors import AngariumError, EngineError, HookError, PolicyError, StartError
+from .intake import Listening
+from .journal import Journal
+from .metrics import LoopSteps, Metrics
+from .policy import Asking, Hook, load_hooks
 from .settings import Settings
 
+log = structlog.get_logger("angarium")
 
-async def serve(settings: Settings, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    """Runs the mail server until SIGTERM or SIGINT. Reports started when mail is taken.
+Say = Callable[[str], None]
 
-    Raises `StartError` (one sentence) for what keeps it from starting.
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What a started server gives to whoever started it."""
+
+    settings: Settings
+    bridge: Bridge
+    journal: Journal
+    metrics: Metrics
+    recovered: Recovered
+    # `127.0.0.1:2525`, in the order of the settings; a port that was left to the system is filled in.
+    addresses: tuple[str, ...]
+    # Graceful; once more: skip to the flush.
+    stop: Callable[[], None]
+
+
+class Stopping:
+    """How often somebody asked for the end."""
+
+    def __init__(self) -> None:
+        self.asked = trio.Event()
+        self.hurry = trio.Event()
+
+    def ask(self) -> None:
+        (self.hurry if self.asked.is_set() else self.asked).set()
+
+
+async def serve(
+    settings: Settings,
+    *,
+    reload: Callable[[], Settings] | None = None,
+    say: Say = lambda line: None,
+    task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Runs the mail server until SIGTERM, Ctrl-C or `Running.stop`. `started` gives a `Running` when mail is taken.
+
+    `reload` reads the settings again at SIGHUP, `say` gets the lines that a person reads. Raises `StartError` (one
+    sentence) for what keeps it from starting.
     """
-    raise NotImplementedError
+    house = House(settings, reload=reload, say=say)
+    with house.doors():
+        try:
+            await house.live(task_status)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(house.engine.close)
 
 
-def run(settings: Settings) -> int:
-    """`serve` in an own Trio loop; the exit code."""
-    trio.run(serve, settings)
-    return 0
+class House:
+    """Every room, built in order. Nothing runs before `live`."""
+
+    def __init__(self, settings: Settings, *, reload: Callable[[], Settings] | None, say: Say) -> None:
+        self.settings = settings
+        self.reload = reload
+        self.say = say
+        self.stopping = Stopping()
+        hooks = load_policy_file(settings)
+        self.policy = compile_policy(settings, hooks=hooks)
+        prepare_folders(settings)
+        # Ports before the spool: a port in use is the likelier mistake, and costs no recovery.
+        self.listening = intake.listen(settings)
+        self.control = open_control(settings, self.listening)
+        self.engine = open_engine(settings, self.close_doors)
+        self.bridge = Bridge(self.engine)
+        self.steps = LoopSteps()
+        self.asking = Asking(self.bridge, settings.hooks, hooks)
+        self.metrics = Metrics(self.bridge, steps=self.steps, hooks=lambda: (self.asking.failures, self.asking.late))
+        self.journal = Journal(self.bridge)
+        lookups = Lookups(settings.dns)
+        self.router = routing.Router(settings, lookups)
+        self.planner = delivery.Planner(settings, lookups, chance=random.Random())
+        self.bridge.on_asks(self.asking.ask)
+        self.bridge.on_flag("fault", self.tell_faults)
+
+    @contextmanager
+    def doors(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self.close_doors()
+
+    def close_doors(self) -> None:
+        intake.close(self.listening)
+        self.listening = []
+
+    async def live(self, task_status: trio.TaskStatus[Running]) -> None:
+        """From recovery to the flush: one nursery per life time, the longest outside."""
+        trio.lowlevel.add_instrument(self.steps)
+        try:
+            async with trio.open_nursery() as bridge:
+                await bridge.start(self.bridge.run)
+                recovered = await self.recover()
+                async with trio.open_nursery() as rooms:
+                    self.open_rooms(rooms)
+                    async with trio.open_nursery() as doors:
+                        self.open_listeners(doors)
+                        doors.start_soon(self.watch_signals)
+                        task_status.started(self.running(recovered))
+                        await self.stopping.asked.wait()
+                        self.say("stopping: no new mail, waiting for what is under way (once more: at once)")
+                        self.close_doors()
+                        await self.stop_engine()
+                        doors.cancel_scope.cancel()
+                    rooms.cancel_scope.cancel()
+                bridge.cancel_scope.cancel()
+        finally:
+            trio.lowlevel.remove_instrument(self.steps)
+        self.say("stopped")
+
+    async def recover(self) -> Recovered:
+        try:
+            recovered = await self.bridge.recover(self.policy)
+        except EngineError as error:
+            raise StartError(f"{self.settings.spool_folder}: {error}") from None
+        for damage in recovered.damage:
+            log.error("the spool is damaged", damage=damage)
+        # What lives now lives until the end: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        return recovered
+
+    def open_rooms(self, nursery: trio.Nursery) -> None:
+        rooms: dict[str, Callable[[], Awaitable[None]]] = {
+            "hooks": self.asking.run,
+            "routing": partial(routing.serve, self.bridge, self.router),
+            "delivery": partial(delivery.serve, self.bridge, self.planner),
+            "followers": partial(journal.serve, self.journal, ()),
+        }
+        for name, room in rooms.items():
+            nursery.start_soon(supervise, name, room)
+        nursery.start_soon(self.serve_control)
+
+    async def serve_control(self) -> None:
+        surface = web.Surface(
+            bridge=self.bridge,
+            settings=self.settings,
+            metrics=self.metrics.text,
+            started=time.time_ns() // 1_000_000,
+            listening=tuple(one.address for one in self.listening),
+        )
+        await web.serve_control(web.build_app(surface), self.control, stop=trio.sleep_forever)
+
+    def open_listeners(self, nursery: trio.Nursery) -> None:
+        for one in self.listening:
+            nursery.start_soon(supervise, f"listener {one.address}", partial(intake.serve, self.bridge, one))
+
+    def running(self, recovered: Recovered) -> Running:
+        """Mail is taken from here on."""
+        addresses = tuple(one.address for one in self.listening)
+        for line in greeting(self.settings, addresses, recovered):
+            self.say(line)
+        return Running(
+            settings=self.settings,
+            bridge=self.bridge,
+            journal=self.journal,
+            metrics=self.metrics,
+            recovered=recovered,
+            addresses=addresses,
+            stop=self.stopping.ask,
+        )
+
+    async def watch_signals(self) -> None:
+        try:
+            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+                async for number in signals:
+                    if number == signal.SIGHUP:
+                        self.read_again()
+                    else:
+                        self.stopping.ask()
+        except RuntimeError:
+            # Outside the main thread whoever started us calls `Running.stop`.
+            return
+
+    def read_again(self) -> None:
+        """Tables, hooks and routes anew; what cannot be used leaves everything as it was."""
+        try:
+            settings = self.reload() if self.reload else self.settings
+            refuse_moves(self.settings, settings)
+            hooks = load_policy_file(settings)
+            generation = self.bridge.set_policy(compile_policy(settings, hooks=hooks))
+        except (AngariumError, PolicyError) as error:
+            log.error("the settings are not used", why=str(error))
+            return
+        self.asking.use(settings.hooks, hooks)
+        self.router.use(settings)
+        self.planner.use(settings)
+        self.settings = settings
+        log.info("settings and policy read again", generation=generation)
+
+    async def stop_engine(self) -> None:
+        """Finishes what is under way until the deadline, or until somebody is in a hurry."""
+
+        async def hurry() -> None:
+            await self.stopping.hurry.wait()
+            await self.bridge.stop(0)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(hurry)
+            stopped = await self.bridge.stop(time.time_ns() // 1_000_000 + self.settings.timeouts.stop)
+            nursery.cancel_scope.cancel()
+        if stopped.sessions or stopped.deliveries:
+            self.say(f"cut off: {stopped.sessions} sessions, {stopped.deliveries} deliveries")
+
+    def tell_faults(self) -> None:
+        for fault in self.engine.faults():
+            log.error("fault", kind=fault.kind, text=fault.text, stops_intake=fault.stops_intake)
+
+
+# --- what a start needs -------------------------------------------------------------------------------------------
+
+
+def load_policy_file(settings: Settings) -> dict[str, Hook]:
+    try:
+        return load_hooks(settings.hooks_file)
+    except HookError as error:
+        raise StartError(str(error)) from None
+
+
+def prepare_folders(settings: Settings) -> None:
+    """The data folder is for its owner alone; an existing one of other owners is left as it is and told."""
+    for folder in (settings.data_folder, settings.spool_folder, settings.mail_folder):
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StartError(f"{folder}: the folder cannot be made: {error.strerror}") from None
+    if stat.S_IMODE(settings.data_folder.stat().st_mode) & 0o077:
+        close_to_others(settings.data_folder)
+
+
+def close_to_others(folder: Path) -> None:
+    try:
+        folder.chmod(0o700)
+    except OSError as error:
+        raise StartError(
+            f"{folder}: others may read the data folder, and it cannot be closed: {error.strerror}"
+        ) from None
+
+
+def open_control(settings: Settings, listening: list[Listening]) -> web.ControlSockets:
+    try:
+        return web.open_control(settings)
+    except StartError:
+        intake.close(listening)
+        raise
+
+
+def open_engine(settings: Settings, give_up: Callable[[], None]) -> _core.Engine:
+    """Takes the spool's lock. Raises `SpoolHeld`, `SpoolNewer`, `SpoolUnreadable`."""
+    try:
+        return _core.Engine(
+            str(settings.spool_folder),
+            settings.server.node,
+            segment_bytes=int(settings.spool.segment),
+            workers=settings.server.workers,
+        )
+    except StartError:
+        give_up()
+        raise
+
+
+def refuse_moves(before: Settings, after: Settings) -> None:
+    """What only a restart can change."""
+    moved = {
+        "listen": [row.address for row in before.listen] != [row.address for row in after.listen],
+        "server.data": before.server.data != after.server.data,
+        "spool.folder": before.spool.folder != after.spool.folder,
+        "local.folder": before.local.folder != after.local.folder,
+        "control": before.control != after.control,
+    }
+    changed = [key for key, is_moved in moved.items() if is_moved]
+    if changed:
+        raise StartError(f"{', '.join(changed)} cannot be changed while the server runs; restart it")
+
+
+def greeting(settings: Settings, addresses: tuple[str, ...], recovered: Recovered) -> list[str]:
+    """What a person reads when the server has started."""
+    version = importlib.metadata.version("angarium")
+    rows = zip(addresses, settings.listen, strict=True)
+    named = ", ".join(f"{address} ({row.name})" if len(addresses) > 1 else address for address, row in rows)
+    lines = [f"angarium {version}: taking mail on {named}"]
+    if settings.control.address:
+        lines.append(f"control and metrics on http://{settings.control.address}")
+    lines.append(f"data folder {settings.data_folder}")
+    lines.append(f"spool {settings.spool_folder}: {recovered.entries:,} recipients wait")
+    if recovered.lost:
+        lines.append(f"{recovered.lost:,} recipients are lost: their content cannot be read; see angarium journal")
+    if settings.local.catch_all:
+        lines.append(
+            f"mail for everybody goes to the mailbox {settings.local.catch_all}; read it with: angarium mail list"
+        )
+    if settings.delivery.suspended:
+        lines.append("delivery is suspended: mail is kept and not sent on")
+    warning = intake.backlog_warning()
+    return [*lines, warning] if warning else lines
+
+
+# --- the command --------------------------------------------------------------------------------------------------
+
+
+def run(settings: Settings, *, reload: Callable[[], Settings] | None = None) -> int:
+    """`serve` in its own Trio loop, with logs on standard error; the exit code.
+
+    What keeps it from starting is one sentence on standard error and exit code 1.
+    """
+    log_to_stderr()
+    problems: list[BaseException] = []
+    try:
+        trio.run(partial(serve, settings, reload=reload, say=say_line))
+    except* StartError as group:
+        problems.extend(leaves(group))
+    for problem in problems:
+        print(f"angarium: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        yield from leaves(error) if isinstance(error, BaseExceptionGroup) else (error,)
+
+
+def say_line(line: str) -> None:
+    print(line, flush=True)
+
+
+def log_to_stderr() -> None:
+    """One JSON object per line, or plain text for a person at a terminal."""
+    to_person = sys.stderr.isatty()
+    renderer = structlog.dev.ConsoleRenderer(colors=to_person and "NO_COLOR" not in os.environ)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer if to_person else structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )

@@ -5,12 +5,11 @@
 
 from ..engine import Verdict
 from .asking import Asking
-from .loading import load_hooks
+from .loading import Hook, load_hooks
 from .words import (
     Connection,
-    Mail,
+    Envelope,
     Message,
-    Recipient,
     accept,
     add_header,
     defer,
@@ -23,9 +22,9 @@ from .words import (
 __all__ = [
     "Asking",
     "Connection",
-    "Mail",
+    "Envelope",
+    "Hook",
     "Message",
-    "Recipient",
     "Verdict",
     "accept",
     "add_header",

@@ -26,7 +26,7 @@ from .. import settings as site
 from ..engine import PHASES, Bridge, Verdict
 from ..errors import HookError
 from .loading import Hook
-from .words import ARGUMENTS
+from .words import call
 
 # Workers that stay parked for the next question.
 MOST_IDLE = 16
@@ -69,9 +69,10 @@ class Asking:
 
     def __init__(self, bridge: Bridge, settings: site.Hooks, hooks: Mapping[str, Hook]) -> None:
         self._bridge = bridge
-        self._limit = settings.at_once
-        self._defaults = {phase: default_of(settings, phase) for phase in PHASES}
-        self._hooks = dict(hooks)
+        self._limit = 0
+        self._defaults: dict[str, bytes] = {}
+        self._hooks: dict[str, Hook] = {}
+        self.use(settings, hooks)
         self._queue: deque[_core.Ask] = deque()
         self._answers: list[tuple[int, bytes]] = []
         self._idle = trio.lowlevel.ParkingLot()
@@ -83,8 +84,10 @@ class Asking:
         self.failures = 0
         self.late = 0
 
-    def use(self, hooks: Mapping[str, Hook]) -> None:
+    def use(self, settings: site.Hooks, hooks: Mapping[str, Hook]) -> None:
         """Other hooks from the next question on (reload)."""
+        self._limit = settings.at_once
+        self._defaults = {phase: default_of(settings, phase) for phase in PHASES}
         self._hooks = dict(hooks)
 
     def ask(self, asks: list[_core.Ask]) -> None:
@@ -152,7 +155,7 @@ class Asking:
         if hook is None:
             return ACCEPT
         try:
-            verdict = await watched(hook(ARGUMENTS[phase](ask)), turn.waits)
+            verdict = await watched(call(hook, ask), turn.waits)
             return ACCEPT if verdict is None else checked(verdict)
         except Exception as error:  # noqa: BLE001  the hook is the site's; its mistakes never end a room
             self._failed(phase, error)

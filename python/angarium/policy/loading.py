@@ -17,7 +17,14 @@ from typing import Any
 from ..engine import PHASES
 from ..errors import HookError
 
-Hook = Callable[[Any], Coroutine[Any, Any, Any]]
+Hook = Callable[..., Coroutine[Any, Any, Any]]
+# What each is called with, by the names of the documentation.
+ARGUMENTS = {
+    "connect": ("connection",),
+    "mail": ("envelope",),
+    "rcpt": ("envelope", "recipient"),
+    "message": ("message",),
+}
 MODULE = "angarium_site_policy"
 
 
@@ -56,10 +63,11 @@ def where(path: Path, error: Exception) -> str:
     return f"{path}:{lines[-1]}" if lines else str(path)
 
 
-def check_hook(path: Path, phase: str, function: object) -> None:
+def check_hook(path: Path, phase: str, function: Any) -> None:
     if not inspect.iscoroutinefunction(function):
         raise HookError(f"{path}: {phase} must be an async function (async def {phase}(...))")
+    arguments = ARGUMENTS[phase]
     try:
-        inspect.signature(function).bind(None)
+        inspect.signature(function).bind(*arguments)
     except TypeError:
-        raise HookError(f"{path}: {phase} must take one argument") from None
+        raise HookError(f"{path}: write it as async def {phase}({', '.join(arguments)})") from None

@@ -4,7 +4,7 @@
 
     async def message(message: Message) -> Verdict | None:
         if message.size > 10_000_000:
-            return reject("Too large for this site")
+            return reject(552, "Too large for this site", enhanced="5.3.4")
         return add_header("X-Seen", "yes")
 
 Returning None accepts. Arguments are read-only views of the engine's question; bodies are not copied by themselves.
@@ -13,7 +13,8 @@ Returning None accepts. Arguments are read-only views of the engine's question; 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
 from .. import _core
 from ..engine import CLASSES, Edit, Verdict
@@ -59,8 +60,8 @@ class Connection:
         return f"<{type(self).__name__} from {self.address}>"
 
 
-class Mail(Connection):
-    """mail: a client names the sender of a message."""
+class Envelope(Connection):
+    """mail: a client names the sender of a message; rcpt: and one more recipient."""
 
     __slots__ = ()
 
@@ -89,28 +90,17 @@ class Mail(Connection):
         return self._ask.sender
 
     @property
+    def recipients(self) -> list[str]:
+        """Those that were accepted so far."""
+        return self._ask.recipients[:-1] if self._ask.phase == "rcpt" else self._ask.recipients
+
+    @property
     def size(self) -> int:
         """As declared, 0 if not."""
         return self._ask.size
 
 
-class Recipient(Mail):
-    """rcpt: a client names a recipient."""
-
-    __slots__ = ()
-
-    @property
-    def recipient(self) -> str:
-        """The one to judge."""
-        return self._ask.recipients[-1]
-
-    @property
-    def accepted(self) -> list[str]:
-        """Those that were accepted before it."""
-        return self._ask.recipients[:-1]
-
-
-class Message(Mail):
+class Message(Envelope):
     """message: a message is complete and waits for its answer."""
 
     __slots__ = ()
@@ -140,12 +130,18 @@ class Message(Mail):
         return [found.replace(b"\r\n", b"").decode("utf-8", "replace").strip() for found in field.findall(head)]
 
 
-ARGUMENTS: Mapping[str, type[Connection]] = {
-    "connect": Connection,
-    "mail": Mail,
-    "rcpt": Recipient,
-    "message": Message,
-}
+def call(hook: Callable[..., Coroutine[Any, Any, Any]], ask: _core.Ask) -> Coroutine[Any, Any, Any]:
+    """The hook's coroutine for a question: connect(connection), mail(envelope), rcpt(envelope, recipient),
+    message(message)."""
+    match ask.phase:
+        case "message":
+            return hook(Message(ask))
+        case "rcpt":
+            return hook(Envelope(ask), ask.recipients[-1])
+        case "mail":
+            return hook(Envelope(ask))
+        case "connect":
+            return hook(Connection(ask))
 
 
 def accept(
@@ -185,13 +181,17 @@ def accept(
     )
 
 
-def reject(text: str = "", *, code: int = 0, enhanced: str = "") -> Verdict:
-    """Refuse for good. `code` 500 to 599 (550), `enhanced` like "5.7.1"."""
+def reject(code: int = 550, text: str = "", *, enhanced: str = "") -> Verdict:
+    """Refuse for good. `code` 500 to 599, `enhanced` like "5.7.1". Raises `ValueError` for another code."""
+    if not 500 <= code <= 599:
+        raise ValueError(f"{code} is no code that refuses for good (500 to 599)")
     return Verdict(decision="reject", text=text, code=code, enhanced=enhanced)
 
 
-def defer(text: str = "", *, code: int = 0, enhanced: str = "") -> Verdict:
-    """Refuse for now. `code` 400 to 499 (451), `enhanced` like "4.7.1"."""
+def defer(code: int = 451, text: str = "", *, enhanced: str = "") -> Verdict:
+    """Refuse for now. `code` 400 to 499, `enhanced` like "4.7.1". Raises `ValueError` for another code."""
+    if not 400 <= code <= 499:
+        raise ValueError(f"{code} is no code that refuses for now (400 to 499)")
     return Verdict(decision="defer", text=text, code=code, enhanced=enhanced)
 
 

@@ -38,9 +38,13 @@ class Router:
     """Decides routes. `lookups` answers DNS; everything else is in the settings."""
 
     def __init__(self, settings: site.Settings, lookups: Lookups) -> None:
+        self._lookups = lookups
+        self.use(settings)
+
+    def use(self, settings: site.Settings) -> None:
+        """Other settings from the next route on (reload); what was learned under the old ones is forgotten."""
         self._transport = Transport(settings)
         self._own = Own(settings)
-        self._lookups = lookups
         self._port = settings.delivery.port
         self._good: OrderedDict[tuple[str, str, int], tuple[Routed, float]] = OrderedDict()
 

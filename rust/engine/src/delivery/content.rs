@@ -6,13 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use angarium_ledger::{Content, ContentBody, Lease};
+use angarium_ledger::{Content, ContentBody, Lease, LoadError};
 use angarium_nouns::Millis;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::desk::Desk;
 use super::envelope::Envelope;
 use super::render::{self, Rendered};
+use super::settle;
 use super::wire::{Break, Wire};
 
 /// Bytes of a body that are stuffed and written at once.
@@ -29,16 +30,23 @@ pub fn is_cold(lease: &Lease, now: Millis) -> bool {
     now.saturating_sub(lease.received) > WARM
 }
 
-/// `None`: it cannot be read; the ledger has closed it as lost (S6).
+/// `None`: it cannot be read. The ledger has closed it as lost (S6), or, where the disk failed to answer, its entries
+/// are deferred.
 pub async fn load(desk: &Arc<Desk>, lease: &Arc<Lease>) -> Option<Arc<Content>> {
     let now = desk.now();
-    let content = if is_cold(lease, now) {
+    let loaded = if is_cold(lease, now) {
         let (desk_there, lease) = (Arc::clone(desk), Arc::clone(lease));
-        desk.block(move || desk_there.ledger.load(&lease, now).ok()).await.flatten()
+        desk.block(move || desk_there.ledger.load(&lease, now)).await
     } else {
-        desk.ledger.load(lease, now).ok()
+        Some(desk.ledger.load(lease, now))
     };
-    content.map(Arc::new)
+    match loaded {
+        Some(Ok(content)) => return Some(Arc::new(content)),
+        Some(Err(LoadError::Unreadable(_))) => settle::unreadable(desk, lease),
+        Some(Err(_)) => {}
+        None => settle::give_back(desk, lease, &lease.entries),
+    }
+    None
 }
 
 /// Makes the variant's edits. `None`: a body file cannot be read. (Substitutions are for bodies in memory.)

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use angarium_ledger::{LaneRun, Protocol};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::desk::Desk;
 use super::{local, task};
 
 /// Lanes looked at in one step, so that one step stays short.
 const LANES_AT_ONCE: usize = 64;
+/// Every settlement may wake the driver; it looks at most so often, and answers at once after a rest.
+const PACE: Duration = Duration::from_millis(1);
 /// Something due that others have to do (reports, upkeep) must not make this loop spin.
 const SHORTEST_NAP: Duration = Duration::from_millis(20);
 /// A nap ends by itself, in case the clock was set while nothing happened.
@@ -21,6 +24,7 @@ const LONGEST_NAP: Duration = Duration::from_mins(1);
 pub async fn drive(desk: Arc<Desk>) {
     let mut tasks = JoinSet::new();
     while !desk.is_stopping() {
+        let looked = Instant::now();
         local::expire_handovers(&desk);
         let more = start_lanes(&desk, &mut tasks);
         while tasks.try_join_next().is_some() {}
@@ -28,6 +32,7 @@ pub async fn drive(desk: Arc<Desk>) {
             tokio::task::yield_now().await;
         } else {
             sleep(&desk).await;
+            tokio::time::sleep_until(looked + PACE).await;
         }
     }
     loop {

@@ -4,13 +4,13 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use angarium_ledger::{LaneId, Lease, LeasedEntry, Settlement};
-use angarium_nouns::outcome::{Judgement, Scope};
+use angarium_nouns::outcome::{Judgement, Outcome, Reason, Scope};
 use angarium_nouns::reply::Reply;
 
 use super::desk::Desk;
 use super::envelope::Envelope;
 use super::handover::Lent;
-use super::transaction::Verdict;
+use super::transaction::{Verdict, rules, verdict};
 
 /// Settles every recipient of the envelope by its verdict, in one call.
 pub fn envelope(desk: &Desk, lane: LaneId, host: &str, envelope: &Envelope, verdicts: &[Verdict]) {
@@ -55,6 +55,24 @@ pub fn lent(desk: &Desk, lent: &Lent, host: &str, judgement: Judgement, reply: O
     };
     count(desk, lent.lane, host, &[settlement]);
     desk.ledger.settle(&[settlement], now);
+}
+
+/// Our own disk does not give the content now: later, and counted, so that it does not come at once again and again.
+pub fn unreadable(desk: &Desk, lease: &Lease) {
+    let judgement = verdict(Outcome::Deferred, Reason::LocalDisk, rules::LOCAL_DISK);
+    let settlement = |leased: &LeasedEntry| Settlement {
+        id: lease.id,
+        entry: leased.entry,
+        number: leased.number,
+        judgement,
+        reply: None,
+        host: "",
+        may_repeat: false,
+        took: 0,
+    };
+    let settlements: Vec<_> = lease.entries.iter().map(settlement).collect();
+    count(desk, lease.lane, "", &settlements);
+    desk.ledger.settle(&settlements, desk.now());
 }
 
 /// Returns entries as they were.

@@ -276,7 +276,7 @@ impl Transaction {
         let some = self.accepted() > 0;
         for place in &mut self.places {
             if let Place::TooMany(reply) = place {
-                let judgement = judge(Phase::Rcpt, reply);
+                let judgement = Judgement { action: Action::Continue, ..judge(Phase::Rcpt, reply) };
                 *place = if some { Place::Decided(Verdict::Returned) } else { settled(judgement, Some(reply.clone())) };
             }
         }

@@ -42,8 +42,8 @@ pub async fn load(desk: &Arc<Desk>, lease: &Arc<Lease>) -> Option<Arc<Content>> 
     };
     match loaded {
         Some(Ok(content)) => return Some(Arc::new(content)),
-        Some(Err(LoadError::Unreadable(_))) => settle::unreadable(desk, lease),
-        Some(Err(_)) => {}
+        Some(Err(LoadError::Unknown | LoadError::Lost(_))) => {}
+        Some(Err(_)) => settle::unreadable(desk, lease),
         None => settle::give_back(desk, lease, &lease.entries),
     }
     None

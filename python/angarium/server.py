@@ -104,7 +104,7 @@ class House:
         self.engine = open_engine(settings, self.close_doors)
         self.bridge = Bridge(self.engine)
         self.steps = LoopSteps()
-        self.asking = Asking(self.bridge, settings.hooks, hooks)
+        self.asking = Asking(self.engine.answer_many, settings.hooks, hooks)
         self.metrics = Metrics(self.bridge, steps=self.steps, hooks=lambda: (self.asking.failures, self.asking.late))
         self.journal = Journal(self.bridge)
         lookups = Lookups(settings.dns)

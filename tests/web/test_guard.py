@@ -30,12 +30,16 @@ async def ask(path: str, **headers: str) -> tuple[int, bytes]:
     return sent[0]["status"], sent[1]["body"]
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:8025", "localhost", "LOCALHOST:1", "[::1]:8025", "127.8.9.1", "localhost."])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:8025", "localhost", "LOCALHOST:1", "[::1]:8025", "127.8.9.1", "localhost."]
+)
 def test_loopback_names(host: str) -> None:
     assert is_loopback(host)
 
 
-@pytest.mark.parametrize("host", ["", "evil.example", "127.0.0.1.evil.example", "192.0.2.1", "[2001:db8::1]", "0.0.0.0"])
+@pytest.mark.parametrize(
+    "host", ["", "evil.example", "127.0.0.1.evil.example", "192.0.2.1", "[2001:db8::1]", "0.0.0.0"]
+)
 def test_other_names(host: str) -> None:
     assert not is_loopback(host)
 

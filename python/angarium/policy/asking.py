@@ -23,7 +23,7 @@ import trio
 
 from .. import _core
 from .. import settings as site
-from ..engine import PHASES, Bridge, Verdict
+from ..engine import PHASES, Verdict
 from ..errors import HookError
 from .loading import Hook
 from .words import call
@@ -32,6 +32,8 @@ from .words import call
 MOST_IDLE = 16
 # The same failure is told again after so many seconds at the earliest, with its count.
 TELL_AGAIN = 60.0
+
+Answer = Callable[[list[tuple[int, bytes]]], object]
 
 encode = msgspec.msgpack.Encoder().encode
 log = structlog.get_logger("angarium.policy")
@@ -67,8 +69,9 @@ def watched(hook: Coroutine[Any, Any, Any], waits: Callable[[], None]) -> Genera
 class Asking:
     """The hooks at work. `ask` takes questions (from the drain task, never blocks), `run` answers them."""
 
-    def __init__(self, bridge: Bridge, settings: site.Hooks, hooks: Mapping[str, Hook]) -> None:
-        self._bridge = bridge
+    def __init__(self, answer: Answer, settings: site.Hooks, hooks: Mapping[str, Hook]) -> None:
+        """`answer` sends a batch of (ask, verdict) back: `Engine.answer_many`."""
+        self._answer = answer
         self._limit = 0
         self._defaults: dict[str, bytes] = {}
         self._hooks: dict[str, Hook] = {}
@@ -164,7 +167,7 @@ class Asking:
     def _send(self) -> None:
         if self._answers:
             answers, self._answers = self._answers, []
-            self._bridge.engine.answer_many(answers)
+            self._answer(answers)
 
     def _waits(self) -> None:
         """A hook begins to wait: what is answered goes out, and somebody else takes the queue."""

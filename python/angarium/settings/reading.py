@@ -286,7 +286,7 @@ def own_name() -> str:
 
 def contradictions(settings: Settings, name: str) -> Iterator[Problem]:
     """What is wrong between keys that are each right."""
-    for check_rows in (listen_rows, route_rows, folder_rows, lone_rows):
+    for check_rows in (listen_rows, way_rows, folder_rows, number_rows):
         for key, wrong, right in check_rows(settings):
             yield Problem(name, key, wrong, right)
 
@@ -312,7 +312,7 @@ def listen_rows(settings: Settings) -> Iterator[Finding]:
             yield f"listen[{number}].max_size", "this is below what mail needs", "64KiB at least (RFC 5321 4.5.3.1.7)"
 
 
-def route_rows(settings: Settings) -> Iterator[Finding]:
+def way_rows(settings: Settings) -> Iterator[Finding]:
     tags = {row.tag for row in settings.tag}
     for number, row in enumerate(settings.route):
         key = f"route[{number}]"
@@ -322,7 +322,11 @@ def route_rows(settings: Settings) -> Iterator[Finding]:
             yield f"{key}.mailbox", "this key is missing", 'to = "maildir" needs a mailbox'
         if row.tag and row.tag not in tags and not settings.hooks.file:
             yield f"{key}.tag", f"nothing gives the tag {row.tag!r}", "add a [[tag]] row or a hook that gives it"
+    if "*" in settings.relay.domains:
+        yield "relay.domains", "anybody could send to everybody through us", "name domains, or trust networks"
     for domain, mailbox in settings.local.domains.items():
+        if domain == "*":
+            yield 'local.domains."*"', "every domain would end here", "use local.catch_all for that"
         if not mailbox:
             yield f'local.domains."{domain}"', "it has no mailbox", f"it takes {Mailbox.right}"
 
@@ -335,7 +339,7 @@ def folder_rows(settings: Settings) -> Iterator[Finding]:
         yield "control.socket", "the path is too long for a unix socket", "107 octets at most; set control.socket"
 
 
-def lone_rows(settings: Settings) -> Iterator[Finding]:
+def number_rows(settings: Settings) -> Iterator[Finding]:
     """Numbers that the engine bounds more narrowly than their kind does."""
     spool, limits = settings.spool, settings.limits
     bounds = (

@@ -158,10 +158,8 @@ counters! {
         sessions,
         /// Messages between MAIL and their answer.
         transactions,
-        /// Bytes of bodies in memory (S7).
-        bytes_in_flight,
-        /// Connections of deliveries.
-        deliveries,
+
+
     }
     histograms {
         /// From DATA (or submission) to the answer.

@@ -7,13 +7,21 @@
 
 mod accept;
 mod admission;
-mod asks;
+pub mod asks;
+pub mod calls;
 pub mod clock;
 mod committer;
 mod counters;
 pub mod delivery;
-mod event;
+pub mod engine;
+pub mod event;
+pub mod faults;
+mod figures;
 mod intake;
+mod journal;
 pub mod policy;
+mod running;
 mod session;
 pub mod tables;
+mod tickets;
+mod upkeep;

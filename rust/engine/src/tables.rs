@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use angarium_nouns::reply::EnhancedCode;
-use angarium_nouns::{Millis, Reply};
+use angarium_nouns::{Millis, Outcome, Reason, Reply};
 
 /// What a hook may say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -141,6 +141,36 @@ impl Default for PythonOutcome {
             host: String::new(),
             may_repeat: false,
         }
+    }
+}
+
+impl PythonOutcome {
+    /// Outcome and reason class by their names; an empty reason is *done* or *other*.
+    pub fn words(&self) -> Result<(Outcome, Reason), TableError> {
+        let outcome = match self.outcome.as_str() {
+            "delivered" => Outcome::Delivered,
+            "deferred" => Outcome::Deferred,
+            "failed" => Outcome::Failed,
+            unknown => return Err(TableError(format!("{unknown:?} is no outcome: delivered, deferred or failed"))),
+        };
+        let reason = match self.reason.as_str() {
+            "" if outcome == Outcome::Delivered => Reason::Done,
+            "" => Reason::Other,
+            name => (0..=u8::MAX)
+                .map_while(|number| Reason::try_from(number).ok())
+                .find(|reason| reason.name() == name)
+                .ok_or_else(|| TableError(format!("{name:?} is no reason class")))?,
+        };
+        Ok((outcome, reason))
+    }
+
+    /// The reply, if it is a sound one.
+    pub fn reply(&self) -> Option<Reply> {
+        let (enhanced, text) = match EnhancedCode::split(&self.text) {
+            Some((enhanced, rest)) => (Some(enhanced), rest),
+            None => (None, self.text.as_str()),
+        };
+        Reply::checked(self.code, enhanced, text.to_owned()).ok()
     }
 }
 

@@ -7,6 +7,7 @@
 mod commit;
 mod filter;
 mod stamp;
+mod submit;
 
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
@@ -23,6 +24,7 @@ use crate::policy::compiled::Compiled;
 use crate::session::budget::Charge;
 
 pub use stamp::{StampWords, received_field, stamp_bytes};
+pub use submit::submit;
 
 /// A message between its envelope's first word and its answer.
 pub struct Message {

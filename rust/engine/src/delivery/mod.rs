@@ -20,7 +20,7 @@ mod idle;
 mod local;
 mod maildir;
 mod refusals;
-mod render;
+pub(crate) mod render;
 mod reports;
 mod settings;
 mod settle;

@@ -16,14 +16,14 @@ const RELAYING_REFUSED: Reply = Reply::new(550, (5, 7, 1), "Relaying refused");
 const NO_SUCH_RECIPIENT: Reply = Reply::new(550, (5, 1, 1), "No such recipient here");
 
 /// One listening socket's face, for trusted clients and for others.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Face {
     pub listener: Listener,
     pub others: Arc<ServerSettings>,
     pub trusted: Arc<ServerSettings>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Compiled {
     pub generation: u64,
     pub table: Policy,
@@ -35,7 +35,7 @@ pub struct Compiled {
     route_tags: Vec<TagRule>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct TagRule {
     sender: Pattern,
     recipient: Pattern,

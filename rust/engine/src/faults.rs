@@ -1,0 +1,73 @@
+//! What an operator must see, by kind: raised where it is found, shown until it is gone.
+//!
+//! A full disk heals (S4) and is taken away by the next commit that works; a fault of a log stays until a restart.
+
+use std::collections::BTreeMap;
+
+use angarium_events::{EventQueue, Level};
+use angarium_nouns::Millis;
+use parking_lot::Mutex;
+
+use crate::event::Event;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FaultKind {
+    DiskFull,
+    ContentLog,
+    Journal,
+    Lost,
+    Damage,
+    Clock,
+}
+
+impl FaultKind {
+    pub fn name(self) -> &'static str {
+        ["disk-full", "content-log", "journal", "lost", "damage", "clock"][self as usize]
+    }
+
+    pub fn stops_intake(self) -> bool {
+        matches!(self, Self::DiskFull | Self::ContentLog | Self::Journal)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub kind: FaultKind,
+    pub since: Millis,
+    pub text: String,
+}
+
+#[derive(Debug)]
+pub struct Faults {
+    shown: Mutex<BTreeMap<FaultKind, Fault>>,
+    events: EventQueue<Event>,
+}
+
+impl Faults {
+    pub fn new(events: EventQueue<Event>) -> Self {
+        Self { shown: Mutex::default(), events }
+    }
+
+    pub fn raise(&self, kind: FaultKind, text: impl Into<String>, now: Millis) {
+        let mut shown = self.shown.lock();
+        let text = text.into();
+        let known = shown.get(&kind).map(|fault| (fault.since, fault.text == text));
+        if known.is_some_and(|(_, same)| same) {
+            return;
+        }
+        let since = known.map_or(now, |(since, _)| since);
+        shown.insert(kind, Fault { kind, since, text });
+        drop(shown);
+        self.events.raise(Level::Fault);
+    }
+
+    pub fn clear(&self, kind: FaultKind) {
+        if self.shown.lock().remove(&kind).is_some() {
+            self.events.raise(Level::Fault);
+        }
+    }
+
+    pub fn list(&self) -> Vec<Fault> {
+        self.shown.lock().values().cloned().collect()
+    }
+}

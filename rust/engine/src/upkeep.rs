@@ -1,0 +1,103 @@
+//! The upkeep thread: one bounded step at a time of what nobody waits for.
+//!
+//! Checkpoints, reclaim, copying and expiry are the ledger's steps; here are the rhythm, the sweep of the sessions'
+//! deadlines, reports that are due (committed like other mail), the watch on the wall clock, and the word to Python
+//! that routes or plans are wanted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use angarium_events::Level;
+use parking_lot::{Condvar, Mutex};
+
+use crate::faults::{FaultKind, Faults};
+use crate::intake::Intake;
+
+/// A rest between two rounds; also how late a session's time-out may be.
+const REST: Duration = Duration::from_millis(100);
+/// Steps of the ledger in one round, so that the sweep never waits long.
+const STEPS: usize = 64;
+/// Reports committed in one round.
+const REPORTS: usize = 64;
+/// A wall clock this far from ours was set (spool.md: time).
+const WALL_JUMP: u64 = 5 * 60_000;
+
+#[derive(Debug, Default)]
+struct State {
+    stopping: bool,
+    woken: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Upkeep {
+    state: Mutex<State>,
+    work: Condvar,
+}
+
+impl Upkeep {
+    /// Something is to be done soon (a segment was taken).
+    pub fn wake(&self) {
+        self.state.lock().woken = true;
+        self.work.notify_one();
+    }
+
+    pub fn stop(&self) {
+        self.state.lock().stopping = true;
+        self.work.notify_one();
+    }
+
+    /// The thread.
+    pub fn run(&self, intake: &Arc<Intake>, faults: &Faults) {
+        let mut jumped = false;
+        while !self.wait() {
+            let now = intake.clock.now();
+            intake.sessions.sweep(now);
+            for _ in 0..STEPS {
+                if !intake.ledger.maintain(now) {
+                    break;
+                }
+            }
+            commit_reports(intake);
+            tell_what_is_wanted(intake);
+            jumped = watch_the_clock(intake, faults, jumped);
+        }
+    }
+
+    fn wait(&self) -> bool {
+        let mut state = self.state.lock();
+        if !state.stopping && !state.woken {
+            self.work.wait_for(&mut state, REST);
+        }
+        state.woken = false;
+        state.stopping
+    }
+}
+
+/// Raises the levels by which Python learns that it should pull.
+pub fn tell_what_is_wanted(intake: &Intake) {
+    let (routes, plans) = intake.ledger.wanted(intake.clock.now());
+    if routes {
+        intake.events.raise(Level::RouteWanted);
+    }
+    if plans {
+        intake.events.raise(Level::PlanWanted);
+    }
+}
+
+/// Nobody waits for a report's commit: if it is refused, it is owed still and comes again.
+fn commit_reports(intake: &Intake) {
+    for report in intake.ledger.reports_due(intake.clock.now(), REPORTS) {
+        let _owed_until_durable = intake.committer.put(report, -1);
+    }
+}
+
+fn watch_the_clock(intake: &Intake, faults: &Faults, jumped: bool) -> bool {
+    let jump = intake.clock.wall_jump();
+    if jump.unsigned_abs() < WALL_JUMP || jumped {
+        return jumped;
+    }
+    let why = format!("the wall clock was set by {} seconds", jump / 1_000);
+    intake.ledger.clock_jumped(&why, intake.clock.now());
+    faults.raise(FaultKind::Clock, why, intake.clock.now());
+    true
+}

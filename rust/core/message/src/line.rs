@@ -35,12 +35,11 @@ impl<'a> Line<'a> {
         } else {
             self.out.push(b' ');
         }
-        for c in word.chars() {
-            let c = clean(c, self.utf8);
-            if self.out.len() - self.began + c.len_utf8() > HARD_WIDTH {
-                self.fold();
-            }
-            self.out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        let room = HARD_WIDTH.saturating_sub(self.out.len() - self.began);
+        if word.len() <= room && word.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            self.out.extend_from_slice(word.as_bytes());
+        } else {
+            self.cleaned(word);
         }
         self
     }
@@ -55,6 +54,16 @@ impl<'a> Line<'a> {
 
     pub fn end(&mut self) {
         self.out.extend_from_slice(b"\r\n");
+    }
+
+    fn cleaned(&mut self, word: &str) {
+        for c in word.chars() {
+            let c = clean(c, self.utf8);
+            if self.out.len() - self.began + c.len_utf8() > HARD_WIDTH {
+                self.fold();
+            }
+            self.out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        }
     }
 
     fn fold(&mut self) {

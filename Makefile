@@ -13,7 +13,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md $(shell find rust pyth
 	\( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name '*.typed' \) \
 	-not -path 'rust/fuzz/*')
 
-.PHONY: serve test lint types rust-test py-test bench bench-smoke fuzz stress wheel install clean
+.PHONY: serve test lint types rust-test py-test bench bench-smoke fuzz stress wheel sdist-check install clean
 
 serve: install
 	$(BIN)/angarium serve
@@ -54,6 +54,12 @@ wheel: $(VENV)/.tools
 	rm -rf dist
 	$(BIN)/maturin build --release --locked --out dist
 	$(BIN)/maturin sdist --out dist
+
+# The sdist holds all that a build needs: a wheel is built from it alone.
+sdist-check: $(VENV)/.tools
+	rm -rf target/sdist && $(BIN)/maturin sdist --out target/sdist
+	cd target/sdist && tar xzf *.tar.gz && cd */ && cargo metadata --locked --no-deps --format-version 1 >/dev/null
+	CARGO_TARGET_DIR=$(CURDIR)/target $(PIP) wheel --no-deps --wheel-dir target/sdist target/sdist/*.tar.gz
 
 install: $(VENV)/.installed
 

@@ -15,4 +15,5 @@ def serve(*, config: str | None = None) -> int:
     """
     from ..server import run
 
-    return run(load(locate(config)))
+    path = locate(config)
+    return run(load(path), reload=lambda: load(path))

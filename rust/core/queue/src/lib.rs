@@ -6,8 +6,26 @@
 //! many entries does so in steps that the caller bounds.
 #![forbid(unsafe_code)]
 
+mod control;
+mod entry;
+mod flow;
 mod index;
+mod lane;
+mod limiter;
+mod lines;
+mod messages;
+mod node;
+mod page;
+mod parking;
+mod search;
+mod slab;
+mod table;
+mod take;
+mod tally;
+mod time;
+mod turns;
 mod types;
+mod wheel;
 
 pub use index::Index;
 pub use types::*;

@@ -101,8 +101,8 @@ pub struct NewEntry {
     pub reason: Reason,
 }
 
-/// Recipient numbers are kept in 24 bits.
-pub const MAX_NUMBER: u32 = (1 << 24) - 1;
+/// Recipient numbers are kept in 22 bits.
+pub const MAX_NUMBER: u32 = (1 << 22) - 1;
 /// Live controls (queue-and-delivery: controls). Each is tried on every entry once, so they must stay few.
 pub const MAX_CONTROLS: usize = 256;
 /// Limiters of one lane: (source, provider), (pool, provider), (tenant, provider), later the cluster's.
@@ -112,11 +112,15 @@ pub const LIMITERS_PER_LANE: usize = 4;
 pub enum InsertError {
     #[error("a message with this id waits already")]
     Duplicate,
+    #[error("no message with this id waits")]
+    Unknown,
     #[error("a node's handle is stale")]
     Stale,
+    #[error("a closed entry does not wait")]
+    Closed,
     #[error("a message without an open entry does not wait")]
     Empty,
-    #[error("a recipient's number is above 16777215")]
+    #[error("a recipient's number is above 4194303")]
     Number,
     #[error("the index is full: 4 billion slots")]
     Full,
@@ -234,8 +238,10 @@ impl Default for BackOff {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LaneRun {
     pub lane: LaneRef,
-    /// Connections that are useful beyond those in use.
+    /// Connections that would be useful beyond those that are open; may be 0.
     pub connections: u32,
+    /// Open connections that carry nothing and would find something to do.
+    pub wake: u32,
     /// The one connection that finds out whether the lane is awake again.
     pub probe: bool,
 }
@@ -247,6 +253,7 @@ pub struct LaneView {
     pub nodes: u32,
     pub ready: u32,
     pub leased: u32,
+    /// Open connections.
     pub in_use: u32,
     pub window: u32,
     pub has_plan: bool,
@@ -276,13 +283,12 @@ impl Limits {
 pub struct LimiterView {
     pub limiter: LimiterRef,
     pub limits: Limits,
-    /// Whole tokens at `at`.
+    /// Whole tokens now.
     pub tokens: u32,
-    pub at: Millis,
     pub in_use: u32,
     /// 0: not suspended.
     pub suspended_until: Millis,
-    /// Lanes that wait for it.
+    /// Lanes and nodes that wait for it.
     pub waiting: u32,
 }
 

@@ -1,0 +1,121 @@
+//! Search: which entries a predicate means, in pages; and the figures.
+
+use angarium_nouns::record::EntryState;
+use angarium_nouns::{MessageId, Millis};
+
+use crate::index::Index;
+use crate::slab::NONE;
+use crate::types::{Counts, Cursor, EntryRef, Predicate};
+
+impl Predicate {
+    /// Messages by id.
+    #[must_use]
+    pub fn with_ids(mut ids: Vec<MessageId>) -> Self {
+        ids.sort_unstable();
+        ids.dedup();
+        Self { ids, ..Self::default() }
+    }
+}
+
+fn agrees<T: PartialEq>(wanted: Option<T>, has: T) -> bool {
+    wanted.is_none_or(|wanted| wanted == has)
+}
+
+impl Index {
+    pub fn matches(&self, predicate: &Predicate, entry: EntryRef) -> bool {
+        self.entries.open(entry).is_some_and(|slot| self.matches_slot(predicate, slot))
+    }
+
+    /// From the cheapest to the dearest to look at: the entry, its node, its message.
+    pub(crate) fn matches_slot(&self, predicate: &Predicate, slot: u32) -> bool {
+        let entry = &self.entries[slot];
+        let Some(state) = entry.state() else { return false };
+        agrees(predicate.state, state)
+            && agrees(predicate.class, entry.class())
+            && agrees(predicate.reason, entry.reason())
+            && self.node_matches(predicate, entry.node)
+            && self.message_matches(predicate, entry.message)
+    }
+
+    fn node_matches(&self, predicate: &Predicate, node: u32) -> bool {
+        let node = &self.nodes.slots[node];
+        let lane = || (node.lane != NONE).then(|| self.lanes.reference(node.lane));
+        agrees(predicate.domain, node.key.domain)
+            && agrees(predicate.tenant, node.key.tenant)
+            && agrees(predicate.campaign, node.key.campaign)
+            && (predicate.lane.is_none() || predicate.lane == lane())
+    }
+
+    fn message_matches(&self, predicate: &Predicate, message: u32) -> bool {
+        let message = &self.messages.slots[message];
+        let received = message.id().millis();
+        agrees(predicate.sender, message.sender())
+            && predicate.received_from.is_none_or(|from| received >= from)
+            && predicate.received_before.is_none_or(|before| received < before)
+            && (predicate.ids.is_empty() || predicate.ids.binary_search(&message.id()).is_ok())
+    }
+
+    /// Entries of the set from `after` on, in the order of their slots (of their ids for a list of ids): at most
+    /// `limit` and the siblings of the last, looking at no more than `steps` slots. `None`: the listing is through.
+    pub fn find(
+        &self,
+        predicate: &Predicate,
+        after: Cursor,
+        limit: usize,
+        steps: usize,
+        out: &mut Vec<EntryRef>,
+    ) -> Option<Cursor> {
+        let wanted = out.len() + limit;
+        if !predicate.ids.is_empty() {
+            return self.find_listed(predicate, after, wanted, out);
+        }
+        let end = self.entries.end();
+        let until = after.0.saturating_add(u32::try_from(steps).unwrap_or(u32::MAX)).min(end);
+        let mut slot = after.0;
+        while slot < until && out.len() < wanted {
+            if self.matches_slot(predicate, slot) {
+                out.push(self.entries.reference(slot));
+            }
+            slot += 1;
+        }
+        (slot < end).then_some(Cursor(slot))
+    }
+
+    fn find_listed(
+        &self,
+        predicate: &Predicate,
+        after: Cursor,
+        wanted: usize,
+        out: &mut Vec<EntryRef>,
+    ) -> Option<Cursor> {
+        let mut at = after.0 as usize;
+        while at < predicate.ids.len() && out.len() < wanted {
+            let entries = self.entries_of(predicate.ids[at]);
+            out.extend(entries.into_iter().filter(|&entry| self.matches(predicate, entry)));
+            at += 1;
+        }
+        (at < predicate.ids.len()).then_some(Cursor(at as u32))
+    }
+
+    pub fn counts(&self) -> Counts {
+        let messages = u64::from(self.messages.slots.used());
+        Counts { messages, nodes: self.nodes.slots.used(), lanes: self.lanes.used(), ..self.tally.counts() }
+    }
+
+    /// Entries of a message by state, for its listing; `None`: no such message waits.
+    pub fn states_of(&self, id: MessageId) -> Option<[u32; 4]> {
+        let mut states = [0; 4];
+        let entries = self.entries_of(id);
+        for entry in &entries {
+            let state = self.entries[entry.slot].state().unwrap_or(EntryState::Waiting);
+            states[state as usize] += 1;
+        }
+        (!entries.is_empty()).then_some(states)
+    }
+
+    /// The oldest due time among what waits in this node's line: since when its first entry has been due.
+    pub fn due_since(&self, node: crate::types::NodeRef) -> Option<Millis> {
+        let head = self.nodes.slots[self.nodes.get(node)?].due.head;
+        (head != NONE).then(|| self.entries[head].due())
+    }
+}

@@ -80,6 +80,8 @@ pub enum Damage {
     Frames { file: String, offset: u64, length: u64, after: Lsn, before: Option<Lsn>, kept: Option<String> },
     /// An unfinished end, cut as a crash leaves it; not a loss of anything promised up to the last mark.
     Tail { file: String, offset: u64, length: u64, kept: Option<String> },
+    /// Blocks of a segment cannot be read; it is not written to any more.
+    Unreadable { file: String },
     /// A segment that must be there is not.
     MissingSegment { file: String },
     /// The header of a segment is broken (its frames are recovered when its nonce is known from elsewhere).

@@ -12,7 +12,7 @@ use crate::format::{BLOCK, JOURNAL_PREFIX, Kind};
 use crate::place::{Family, JournalFrame};
 use crate::recovery::{Trace, read_payload};
 use crate::segment::{Segment, Shelf};
-use crate::walk::{Step, Walk, WalkError};
+use crate::walk::{NewerFrame, Step, Walk};
 
 /// What one call gathers.
 struct Reading {
@@ -118,10 +118,6 @@ fn index_of(segment: &Arc<Segment>) -> Result<Vec<(Lsn, u32)>, ReadError> {
     Ok(entries)
 }
 
-pub fn failed(segment: &Segment, error: WalkError) -> ReadError {
-    let source = match error {
-        WalkError::Io(source) => source,
-        WalkError::Newer(version) => std::io::Error::other(format!("a frame of format {version}")),
-    };
-    ReadError::Io { file: segment.name(), source }
+pub fn failed(segment: &Segment, NewerFrame(version): NewerFrame) -> ReadError {
+    ReadError::Io { file: segment.name(), source: std::io::Error::other(format!("a frame of format {version}")) }
 }

@@ -55,6 +55,16 @@ struct End {
     scratch: Vec<u8>,
 }
 
+impl End {
+    fn turn_to(&mut self, segment: Arc<Segment>, reserved: bool) {
+        if let Some(old) = self.segment.replace(segment) {
+            old.sealed.store(true, Ordering::Release);
+        }
+        self.offset = SEGMENT_HEADER;
+        self.reserved = reserved;
+    }
+}
+
 pub struct Log {
     family: Family,
     site: Site,
@@ -168,10 +178,10 @@ impl Log {
         let first = means.next_lsn.fetch_add(items.len() as u64, Ordering::AcqRel);
         let mut written = Written { first: Lsn(first), places: Vec::with_capacity(items.len()) };
         for run in runs {
-            if run.fresh {
-                if let Some(segment) = fresh.next() {
-                    self.turn_to(end, segment, claim == Claim::Reserve && means.workshop.refuses_mail());
-                }
+            if run.fresh
+                && let Some(segment) = fresh.next()
+            {
+                end.turn_to(segment, claim == Claim::Reserve && means.workshop.refuses_mail());
             }
             let lsn = Lsn(first + run.items.start as u64);
             self.write_run(end, &items[run.items], lsn, &mut written.places)?;
@@ -218,14 +228,6 @@ impl Log {
             }
         }
         Ok(taken)
-    }
-
-    fn turn_to(&self, end: &mut End, segment: Arc<Segment>, reserved: bool) {
-        if let Some(old) = end.segment.replace(segment) {
-            old.sealed.store(true, Ordering::Release);
-        }
-        end.offset = SEGMENT_HEADER;
-        end.reserved = reserved;
     }
 
     fn write_run(

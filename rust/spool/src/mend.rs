@@ -13,7 +13,7 @@ use angarium_nouns::{Lsn, MessageId};
 use crate::disk::Site;
 use crate::error::{CommitError, Damage, SpoolError};
 use crate::format::{BLOCK, FrameHeader, Identity, Kind, SEGMENT_HEADER, TRAILER};
-use crate::recovery::{DAMAGED, FAMILIES, IDENTITY, LogTraces, Recovery, Trace, unreadable, walk_failed};
+use crate::recovery::{DAMAGED, FAMILIES, IDENTITY, LogTraces, Recovery, Trace, unreadable};
 use crate::segment::{Segment, spare_name};
 use crate::spool::{Shared, Spool};
 use crate::walk::Walk;
@@ -79,6 +79,9 @@ impl Recovery {
         let mut resume = Resume { segment: None, offset: 0, durable };
         for (index, segment) in log.segments.iter().enumerate() {
             let index = index as u32;
+            if log.unreadable.contains(&index) {
+                continue;
+            }
             if Some(index) == last_used {
                 resume.offset = self.mend_segment(log, index, segment)?;
                 segment.sealed.store(false, Ordering::Release);
@@ -143,7 +146,7 @@ impl Recovery {
 
     /// Zeroes what stands behind the last whole frame. Traces of this use are reported and copied first.
     fn clear_rest(&mut self, segment: &Arc<Segment>, end: u32) -> Result<bool, SpoolError> {
-        let traces = Walk::new(segment, end).end_of_traces(end).map_err(|error| walk_failed(segment, error))?;
+        let traces = Walk::new(segment, end).end_of_traces(end);
         if traces > end {
             let kept = self.keep_copy(segment, end, traces);
             self.damage.push(Damage::Tail {
@@ -171,9 +174,7 @@ impl Recovery {
 
     /// A segment made ready and never used becomes a spare again; its number is free.
     fn retire_unused(&mut self, segment: &Arc<Segment>) -> Result<(), SpoolError> {
-        let traces = Walk::new(segment, SEGMENT_HEADER)
-            .end_of_traces(SEGMENT_HEADER)
-            .map_err(|error| walk_failed(segment, error))?;
+        let traces = Walk::new(segment, SEGMENT_HEADER).end_of_traces(SEGMENT_HEADER);
         if traces > SEGMENT_HEADER {
             let kept = self.keep_copy(segment, SEGMENT_HEADER, traces);
             self.damage.push(Damage::Tail {

@@ -20,7 +20,7 @@ use crate::format::{
 use crate::place::{ContentRef, Family, Marks, Place};
 use crate::segment::{Segment, Shelf, parse_segment_name, parse_spare_name, segment_name};
 use crate::settings::SpoolSettings;
-use crate::walk::{Found, Step, Walk, WalkError};
+use crate::walk::{Found, Step, Walk};
 
 pub const IDENTITY: &str = "identity";
 pub const DAMAGED: &str = "damaged";
@@ -65,6 +65,8 @@ pub struct LogTraces {
     pub segments: Vec<Arc<Segment>>,
     pub frames: Vec<Trace>,
     pub holes: Vec<Hole>,
+    /// Segments with blocks that cannot be read: left as they are, never written again.
+    pub unreadable: HashSet<u32>,
     /// Highest LSN of this log known durable.
     pub mark: Lsn,
     next: usize,
@@ -259,7 +261,10 @@ impl Recovery {
                 expected = Some(missing + 1);
             }
             expected = Some(segment.number + 1);
-            traces.walk(segment, from == 0)?;
+            traces.walk(segment.clone(), from == 0)?;
+            if traces.unreadable.contains(&(traces.segments.len() as u32 - 1)) {
+                self.damage.push(Damage::Unreadable { file: segment.name() });
+            }
         }
         self.logs[family as usize - 1] = traces;
         Ok(())
@@ -323,7 +328,7 @@ impl Recovery {
         }
         for (segment, mut hole) in broken {
             if hole.from == hole.to {
-                hole.to = Walk::new(&segment, hole.from).end_of_traces(hole.from).unwrap_or(hole.from);
+                hole.to = Walk::new(&segment, hole.from).end_of_traces(hole.from);
             }
             let kept = self.keep_copy(&segment, hole.from, hole.to);
             self.damage.push(Damage::Frames {
@@ -383,7 +388,7 @@ impl Recovery {
             let frame = if family == Family::Journal {
                 self.journal_frame(&segment, &trace)?
             } else {
-                self.content_frame(&segment, &trace)?
+                content_frame(&segment, &trace)?
             };
             if frame.is_some() {
                 return Ok(frame);
@@ -394,26 +399,6 @@ impl Recovery {
     fn peek(&self, family: Family) -> Option<&Trace> {
         let log = &self.logs[family as usize - 1];
         log.frames.get(log.next)
-    }
-
-    fn content_frame(&mut self, segment: &Arc<Segment>, trace: &Trace) -> Result<Option<RecoveredFrame>, SpoolError> {
-        let length = segment.family.header_len();
-        let mut bytes = vec![0; length + START.min((trace.end - trace.offset) as usize - length)];
-        let count = segment
-            .file
-            .read_at(&mut bytes, u64::from(trace.offset))
-            .map_err(|source| unreadable(&segment.name(), source))?;
-        bytes.truncate(count);
-        let header = FrameHeader::decode(&bytes, segment.family, segment.number, trace.offset, segment.nonce);
-        let Ok(header) = header else { return Ok(None) };
-        if header.kind != Kind::Content {
-            return Ok(None);
-        }
-        bytes.drain(..length);
-        bytes.truncate(header.length as usize);
-        let place = Place { segment: segment.number, offset: trace.offset, length: header.length };
-        let at = ContentRef { lsn: header.lsn, id: header.id, chunk: header.chunk, copy: header.copy, place };
-        Ok(Some(RecoveredFrame::Content { at, start: bytes }))
     }
 
     fn journal_frame(&mut self, segment: &Arc<Segment>, trace: &Trace) -> Result<Option<RecoveredFrame>, SpoolError> {
@@ -489,7 +474,7 @@ impl LogTraces {
         segment.forget();
         let mut hole: Option<(u32, u32)> = None;
         loop {
-            match walk.next().map_err(|error| walk_failed(&segment, error))? {
+            match walk.next().map_err(|version| newer(&segment.name(), version.0))? {
                 None => break,
                 Some(Step::Hole { from, to }) => hole = Some((from, to)),
                 Some(Step::Frame(found)) => {
@@ -503,6 +488,9 @@ impl LogTraces {
                     self.note(&segment, index, &found);
                 }
             }
+        }
+        if walk.met_unreadable() {
+            self.unreadable.insert(index);
         }
         self.segments.push(segment);
         Ok(())
@@ -529,6 +517,26 @@ impl LogTraces {
         segment.set_used(found.end);
         self.frames.push(Trace { lsn: found.header.lsn, offset: found.offset, end: found.end, segment: index });
     }
+}
+
+fn content_frame(segment: &Arc<Segment>, trace: &Trace) -> Result<Option<RecoveredFrame>, SpoolError> {
+    let length = segment.family.header_len();
+    let mut bytes = vec![0; length + START.min((trace.end - trace.offset) as usize - length)];
+    let count = segment
+        .file
+        .read_at(&mut bytes, u64::from(trace.offset))
+        .map_err(|source| unreadable(&segment.name(), source))?;
+    bytes.truncate(count);
+    let header = FrameHeader::decode(&bytes, segment.family, segment.number, trace.offset, segment.nonce);
+    let Ok(header) = header else { return Ok(None) };
+    if header.kind != Kind::Content {
+        return Ok(None);
+    }
+    bytes.drain(..length);
+    bytes.truncate(header.length as usize);
+    let place = Place { segment: segment.number, offset: trace.offset, length: header.length };
+    let at = ContentRef { lsn: header.lsn, id: header.id, chunk: header.chunk, copy: header.copy, place };
+    Ok(Some(RecoveredFrame::Content { at, start: bytes }))
 }
 
 /// Header and payload, if both are whole.
@@ -564,11 +572,4 @@ pub fn unreadable(file: &str, source: std::io::Error) -> SpoolError {
 
 fn newer(file: &str, found: u32) -> SpoolError {
     SpoolError::Newer { file: file.to_owned(), found, known: u32::from(VERSION) }
-}
-
-pub fn walk_failed(segment: &Segment, error: WalkError) -> SpoolError {
-    match error {
-        WalkError::Newer(found) => newer(&segment.name(), found),
-        WalkError::Io(source) => unreadable(&segment.name(), source),
-    }
 }

@@ -4,7 +4,6 @@
 //! to the next believed frame are a hole; what a hole means (a torn tail, damage) is for the caller to judge.
 //! Payloads are not looked at. An intact header from a later version ends the walk with an error.
 
-use std::io;
 use std::sync::Arc;
 
 use angarium_nouns::Lsn;
@@ -35,17 +34,9 @@ pub enum Step {
     },
 }
 
-#[derive(Debug)]
-pub enum WalkError {
-    Newer(u32),
-    Io(io::Error),
-}
-
-impl From<io::Error> for WalkError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
+/// An intact frame of this later format version: the walk cannot go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewerFrame(pub u32);
 
 pub struct Walk {
     segment: Arc<Segment>,
@@ -63,7 +54,12 @@ impl Walk {
         Self { segment: segment.clone(), window, offset, last: Lsn(0), pending: None }
     }
 
-    pub fn next(&mut self) -> Result<Option<Step>, WalkError> {
+    /// True when a block could not be read so far.
+    pub fn met_unreadable(&self) -> bool {
+        self.window.unreadable
+    }
+
+    pub fn next(&mut self) -> Result<Option<Step>, NewerFrame> {
         if let Some(found) = self.pending.take() {
             return Ok(Some(self.step_over(found)));
         }
@@ -71,7 +67,7 @@ impl Walk {
             if let Some(found) = self.frame_at(self.offset)? {
                 return Ok(Some(self.step_over(found)));
             }
-            if !self.skip_padding()? {
+            if !self.skip_padding() {
                 break;
             }
         }
@@ -87,12 +83,12 @@ impl Walk {
     }
 
     /// The frame that begins here, if one is believed.
-    fn frame_at(&mut self, offset: u32) -> Result<Option<Found>, WalkError> {
+    fn frame_at(&mut self, offset: u32) -> Result<Option<Found>, NewerFrame> {
         let segment = self.segment.clone();
-        let bytes = self.window.get(offset, segment.family.header_len())?;
+        let bytes = self.window.get(offset, segment.family.header_len());
         let header = match FrameHeader::decode(bytes, segment.family, segment.number, offset, segment.nonce) {
             Ok(header) => header,
-            Err(Misfit::Newer(version)) => return Err(WalkError::Newer(version)),
+            Err(Misfit::Newer(version)) => return Err(NewerFrame(version)),
             Err(Misfit::Bad) => return Ok(None),
         };
         let end = u64::from(offset) + segment.family.frame_len(u64::from(header.length));
@@ -103,27 +99,27 @@ impl Walk {
     }
 
     /// Groups begin at 4 KiB; zeros up to there are padding.
-    fn skip_padding(&mut self) -> Result<bool, WalkError> {
+    fn skip_padding(&mut self) -> bool {
         let next = self.offset.next_multiple_of(BLOCK);
         if next == self.offset || next > self.segment.size {
-            return Ok(false);
+            return false;
         }
-        let padding = self.window.get(self.offset, (next - self.offset) as usize)?;
+        let padding = self.window.get(self.offset, (next - self.offset) as usize);
         let zeros = padding.iter().all(|&byte| byte == 0);
         if zeros {
             self.offset = next;
         }
-        Ok(zeros)
+        zeros
     }
 
     /// The first believed frame at or behind `from`.
-    fn search(&mut self, from: u32) -> Result<Option<Found>, WalkError> {
+    fn search(&mut self, from: u32) -> Result<Option<Found>, NewerFrame> {
         let step = self.segment.family.alignment();
         let nonce = self.segment.nonce;
         let mut at = from;
         while at < self.segment.size {
             let piece = SEARCH.min((self.segment.size - at) as usize);
-            let bytes = self.window.get(at, piece)?;
+            let bytes = self.window.get(at, piece);
             // The nonce stands 16 bytes into a header, wholly within an aligned piece of 24 bytes or more.
             let candidates: Vec<u32> = (0..bytes.len().saturating_sub(23))
                 .step_by(step as usize)
@@ -142,13 +138,13 @@ impl Walk {
     }
 
     /// Behind the last place at or after `from` that bears this use's nonce, frame or torn; `from` when there is none.
-    pub fn end_of_traces(&mut self, from: u32) -> Result<u32, WalkError> {
+    pub fn end_of_traces(&mut self, from: u32) -> u32 {
         let step = self.segment.family.alignment();
         let (nonce, size) = (self.segment.nonce, self.segment.size);
         let (mut at, mut end) = (from, from);
         while at < size {
             let piece = SEARCH.min((size - at) as usize);
-            let bytes = self.window.get(at, piece)?;
+            let bytes = self.window.get(at, piece);
             let trace =
                 (0..bytes.len().saturating_sub(23)).step_by(step as usize).filter(|&i| u64_at(bytes, i + 16) == nonce);
             for i in trace {
@@ -158,7 +154,7 @@ impl Walk {
             }
             at += bytes_searched(piece, step);
         }
-        Ok(end)
+        end
     }
 }
 
@@ -174,15 +170,17 @@ struct Window {
     size: u32,
     start: u32,
     bytes: Vec<u8>,
+    /// A block could not be read.
+    unreadable: bool,
 }
 
 impl Window {
     fn new(file: Arc<dyn DiskFile>, size: u32) -> Self {
-        Self { file, size, start: 0, bytes: Vec::new() }
+        Self { file, size, start: 0, bytes: Vec::new(), unreadable: false }
     }
 
     /// `length` bytes at `offset`, fewer at the end of the segment.
-    fn get(&mut self, offset: u32, length: usize) -> io::Result<&[u8]> {
+    fn get(&mut self, offset: u32, length: usize) -> &[u8] {
         let length = length.min(self.size.saturating_sub(offset) as usize);
         let have = self.start as usize + self.bytes.len();
         if offset < self.start || offset as usize + length > have {
@@ -190,7 +188,7 @@ impl Window {
             self.load(offset, wanted);
         }
         let from = (offset - self.start) as usize;
-        Ok(&self.bytes[from..from + length])
+        &self.bytes[from..from + length]
     }
 
     fn load(&mut self, offset: u32, wanted: usize) {
@@ -202,6 +200,7 @@ impl Window {
                 let at = u64::from(offset) + (i * BLOCK as usize) as u64;
                 if self.file.read_at(block, at).is_err() {
                     block.fill(0);
+                    self.unreadable = true;
                 }
             }
         }

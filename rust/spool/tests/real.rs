@@ -1,5 +1,7 @@
 //! The spool on a real file system: what was committed is there after the next opening.
 
+#![allow(clippy::unwrap_used, reason = "tests may")]
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -146,7 +148,7 @@ fn bodies_are_verified_and_orphans_removed() {
     let (spool, _) = folder.open().unwrap().finish().unwrap();
     let mut kept = spool.new_body(MessageId(1)).unwrap();
     for _ in 0..30 {
-        kept.write(&[7; 100_000]).unwrap();
+        kept.write(&vec![7; 100_000]).unwrap();
     }
     let kept = kept.finish().unwrap();
     assert_eq!(kept.length, 3_000_000);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use angarium_ledger::{LaneRun, Lease, Protocol};
 use angarium_nouns::envelope::BodyType;
-use angarium_nouns::outcome::{Judgement, Phase, Scope, judge};
+use angarium_nouns::outcome::{Judgement, Phase, Reason, Scope, judge};
 use angarium_nouns::reply::Reply;
 use angarium_smtp::{Client, ClientError, Command, Extensions, MailParameters};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -146,8 +146,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Ok(reply) if matches!(reply.code, 500 | 502) => self.ask(Command::Helo(&hello)).await,
             other => other,
         };
-        expect_positive(Phase::Hello, answer)
-        // Stage *secure* has its place here (STARTTLS, then EHLO again).
+        expect_positive(Phase::Hello, answer)?;
+        self.secure()
+    }
+
+    /// Stage *secure*: the place of STARTTLS. Until it is filled, a lane that demands TLS gets no mail in the clear.
+    fn secure(&self) -> Result<(), Failure> {
+        if self.errand.run.key.tls == 0 {
+            return Ok(());
+        }
+        Err(Failure { judgement: host_failure(Reason::Tls, rules::NO_TLS), reply: None })
     }
 
     /// Envelope by envelope, until there is no work or no use in going on.

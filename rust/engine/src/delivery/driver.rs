@@ -26,8 +26,8 @@ pub async fn drive(desk: Arc<Desk>) {
     while !desk.is_stopping() {
         let looked = Instant::now();
         local::expire_handovers(&desk);
-        let more = start_lanes(&desk, &mut tasks);
         while tasks.try_join_next().is_some() {}
+        let more = start_lanes(&desk, &mut tasks);
         if more {
             tokio::task::yield_now().await;
         } else {

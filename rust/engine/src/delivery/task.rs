@@ -36,7 +36,6 @@ impl Slot {
     fn close(&mut self) {
         if std::mem::replace(&mut self.open, false) {
             self.desk.ledger.connection_ended(self.lane, self.desk.now());
-            self.desk.work.notify_one();
         }
     }
 }
@@ -44,6 +43,8 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.close();
+        // The task ends: there is room for another.
+        self.desk.work.notify_one();
     }
 }
 
@@ -65,6 +66,7 @@ pub async fn run(desk: Arc<Desk>, run: LaneRun) {
         desk.health.failed(candidate.address, desk.now());
         desk.counters.refused.fetch_add(1, Relaxed);
         host = candidate.to_string();
+        desk.reports.add(run.lane, &host, failure.judgement, failure.reply.as_ref(), 0);
     }
     settle::sleep(&desk, slot.lane, &host, failure.judgement, failure.reply.as_ref());
 }

@@ -36,6 +36,8 @@ pub mod rules {
     pub const PYTHON: u16 = 912;
     /// Python takes no more events now.
     pub const DOOR_FULL: u16 = 913;
+    /// The lane demands TLS and there is none.
+    pub const NO_TLS: u16 = 914;
 }
 
 /// What is decided on one recipient.
@@ -219,10 +221,7 @@ impl Transaction {
                 self.close_rcpt();
                 Step::SendLoneDot
             }
-            (Phase::Dot, 2) => {
-                let judgement = judge(phase, &reply);
-                self.take_final(judgement, reply)
-            }
+            (Phase::Dot, 2) => self.take_final(verdict(Outcome::Delivered, Reason::Done, 0), reply),
             _ => out_of_step(reply),
         }
     }

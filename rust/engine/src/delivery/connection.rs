@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use angarium_ledger::{LaneRun, Lease, Protocol};
@@ -167,7 +168,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if self.current.is_none() {
                 return Ok(());
             }
+            let under_way = UnderWay::new(&self.errand.desk);
             let flow = self.transact().await;
+            drop(under_way);
             self.finish_current(&flow);
             if let Err(stop) = flow {
                 return self.stop(stop);
@@ -521,6 +524,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drop for Connection<S> {
     /// Cut off at a stop, or by a panic: nothing may stay leased.
     fn drop(&mut self) {
         self.release();
+    }
+}
+
+/// Counts a transaction while it is carried out.
+struct UnderWay(Arc<Desk>);
+
+impl UnderWay {
+    fn new(desk: &Arc<Desk>) -> Self {
+        desk.counters.deliveries.fetch_add(1, Relaxed);
+        Self(Arc::clone(desk))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.counters.deliveries.fetch_sub(1, Relaxed);
     }
 }
 

@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use angarium_nouns::outcome::Phase;
 
-use crate::policy::Policy;
-
 /// Time-outs in milliseconds, so that the table in the configuration and this one read alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliverySettings {
@@ -65,26 +63,6 @@ impl Default for DeliverySettings {
             dot_ms: 600_000,
             quit_ms: 5_000,
             handover_ms: 300_000,
-        }
-    }
-}
-
-impl From<&Policy> for DeliverySettings {
-    fn from(policy: &Policy) -> Self {
-        let patience = &policy.timeouts;
-        Self {
-            hello: policy.hostname.clone(),
-            linger_ms: patience.idle,
-            connect_ms: patience.connect,
-            greeting_ms: patience.greeting,
-            hello_ms: patience.hello,
-            mail_ms: patience.mail,
-            rcpt_ms: patience.rcpt,
-            data_ms: patience.data,
-            block_ms: patience.block,
-            dot_ms: patience.dot,
-            quit_ms: patience.quit,
-            ..Self::default()
         }
     }
 }

@@ -34,6 +34,9 @@ pub fn envelope(desk: &Desk, lane: LaneId, host: &str, envelope: &Envelope, verd
         }
     }
     count(desk, lane, host, &settlements);
+    if settlements.iter().any(|settlement| settlement.judgement.outcome == Outcome::Delivered) {
+        desk.counters.bytes.fetch_add(envelope.content.head.body.length, Relaxed);
+    }
     if !settlements.is_empty() {
         desk.ledger.settle(&settlements, now);
     }

@@ -1,16 +1,12 @@
 //! Lanes that end here: Maildir folders and Python's next hops; and how delivery stops.
-#![allow(clippy::unwrap_used)]
-
-mod delivery;
-
 use std::time::Duration;
 
+use crate::house::{House, plan, quick};
+use crate::peer::{self, Offers};
 use angarium_engine::delivery::{DeliverySettings, HandoverResult, rules};
 use angarium_ledger::{Plan, Protocol};
 use angarium_nouns::outcome::{Outcome, Reason};
 use angarium_nouns::record::Settled;
-use delivery::peer::{self, Offers};
-use delivery::{House, plan, quick};
 
 const BODY: &[u8] = b"Subject: hello\r\n\r\nline\r\n";
 

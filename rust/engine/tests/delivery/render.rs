@@ -1,12 +1,8 @@
 //! What goes over the wire: groups of recipients, variants, bodies in files of their own.
-#![allow(clippy::unwrap_used)]
-
-mod delivery;
-
+use crate::house::{House, plan, quick};
+use crate::peer::{self, Offers, Taken};
 use angarium_ledger::{Body, Incoming, Plan, Protocol};
 use angarium_nouns::record::{ContentHead, Recipient, Variant};
-use delivery::peer::{self, Offers, Taken};
-use delivery::{House, plan, quick};
 use serde_bytes::ByteBuf;
 
 const BODY: &[u8] = b"X-Gone: 1\r\nSubject: hello\r\n\r\nline\r\n";

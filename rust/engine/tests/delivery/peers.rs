@@ -1,14 +1,10 @@
 //! Peers that misbehave, one row each: what became of the entries, whether an attempt was counted, who slept.
-#![allow(clippy::unwrap_used)]
-
-mod delivery;
-
+use crate::house::{House, plan, quick};
+use crate::peer::{self, Offers};
 use angarium_ledger::{Plan, Protocol};
 use angarium_nouns::envelope::BodyType;
 use angarium_nouns::outcome::Outcome;
 use angarium_nouns::record::{ContentHead, Recipient, Settled, Slept};
-use delivery::peer::{self, Offers};
-use delivery::{House, plan, quick};
 
 const BODY: &[u8] = b"Subject: hello\r\n\r\n.dot\r\nlast\r\n";
 
@@ -171,12 +167,15 @@ fn words(fact: &Settled) -> String {
     format!("{outcome}/{}{repeat}{attempts}", fact.reason.name())
 }
 
+/// Name, what the peer offers, the message's head, recipient and body; what becomes of it.
+type Need = (&'static str, Offers, ContentHead, &'static str, &'static [u8], &'static str);
+
 /// What a message needs and a peer lacks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn needs() {
     let eight = || ContentHead { body_type: BodyType::EightBitMime, ..ContentHead::default() };
     let utf8 = || ContentHead { smtputf8: true, ..ContentHead::default() };
-    let cases: [(&str, Offers, ContentHead, &str, &[u8], &str); 8] = [
+    let cases: [Need; 8] = [
         (
             "too large for SIZE",
             Offers::Small,

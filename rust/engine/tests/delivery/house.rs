@@ -1,7 +1,5 @@
 //! A ledger on a real disk with delivery running over it, for the tests of delivery: submit, then read the journal.
 
-pub mod peer;
-
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,0 +1,8 @@
+//! Delivery from outside: a real ledger, real sockets on loopback, peers good and bad.
+#![allow(clippy::unwrap_used)]
+
+mod house;
+mod local;
+mod peer;
+mod peers;
+mod render;

@@ -145,6 +145,10 @@ class Lookups:
             self._cache.popitem(last=False)
         return answer
 
+    def forget(self) -> None:
+        """Drops all answers; the next askers ask anew."""
+        self._cache.clear()
+
     def __len__(self) -> int:
         return len(self._cache)
 

@@ -125,7 +125,7 @@ class Message(Envelope):
         """The values of all fields of that name, unfolded; octets that are not UTF-8 are replaced."""
         head = bytes(self.content[:HEADER_LIMIT]).split(b"\r\n\r\n", 1)[0]
         field = re.compile(
-            rb"^" + re.escape(name.encode()) + rb"[ \t]*:(.*(?:\r\n[ \t].*)*)", re.IGNORECASE | re.MULTILINE
+            rb"^" + re.escape(name.encode()) + rb"[ \t]*:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)", re.IGNORECASE | re.MULTILINE
         )
         return [found.replace(b"\r\n", b"").decode("utf-8", "replace").strip() for found in field.findall(head)]
 

@@ -5,14 +5,18 @@
 //! come together share the sync of the folder. Everything here blocks: it runs on the pool for blocking work.
 //! What fails is an [`io::Error`] for the file it struck; a temporary file never stays behind.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use angarium_nouns::id::RecipientId;
 
 /// Bytes read from a body file and written at once.
 const BLOCK: usize = 256 * 1024;
+/// Mail is for its owner only.
+const FOLDER_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
 
 /// The body of a letter: in memory, or read as it is written.
 pub enum Source<'a> {
@@ -43,7 +47,7 @@ impl Folder {
         for part in ["tmp", "new", "cur"] {
             let path = root.join(part);
             if !path.is_dir() {
-                fs::create_dir_all(&path)?;
+                DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&path)?;
                 sync_folder(root)?;
                 root.parent().map_or(Ok(()), sync_folder)?;
             }
@@ -93,8 +97,10 @@ impl Drop for Folder {
 }
 
 fn write_letter(path: &Path, letter: Letter<'_>) -> io::Result<File> {
-    let mut lines =
-        UnixLines { file: OpenOptions::new().write(true).create(true).truncate(true).open(path)?, cr: false };
+    let mut lines = UnixLines {
+        file: OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(path)?,
+        cr: false,
+    };
     let mut front = Vec::with_capacity(256 + letter.front.len());
     write!(front, "Return-Path: <{}>\r\nDelivered-To: {}\r\n", letter.sender, letter.recipient)?;
     front.extend_from_slice(letter.front);

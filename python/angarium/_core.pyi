@@ -256,10 +256,13 @@ class Engine:
         """(entry of a `Deliver`, table Outcome). False: the lease had expired."""
 
     def control(self, control: bytes) -> int:
-        """Table Control {kind, where: Predicate, by, why, until}. Ticket → {lsn, changed, too_late: int}, durable."""
+        """Table Control. Ticket → {changed, too_late, rule: int}, when it is durable."""
 
     def find(self, where: bytes, *, after: bytes = b"", limit: int = 100) -> int:
         """Table Predicate. Ticket → {entries: [table Entry], after: bytes (empty: that was all)}."""
+
+    def message(self, id: str) -> int:
+        """Ticket → table MessageView (rust/ledger/src/predicate.rs): the envelope and all recipients with their states."""
 
     def content(self, id: str, *, recipient: int | None = None) -> int:
         """Ticket → the content head (MessagePack array, nouns::record::ContentHead), and `Done.body`.
@@ -268,7 +271,7 @@ class Engine:
         """
 
     def read_journal(self, at: bytes, kinds: int, limit: int) -> int:
-        """From a cursor (16 opaque bytes; empty: the oldest). `kinds`: bit N for facts of tag N; 0: all.
+        """From a cursor (opaque bytes; empty: the oldest). `kinds`: bit N for facts of tag N; 0: all.
 
         Ticket → {records: [[lsn, fact: bytes, strings: [str]]], next: bytes, end: bool}. Error `gap`: {next} is where
         reading can go on.

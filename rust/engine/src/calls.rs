@@ -5,8 +5,8 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use angarium_ledger::{
-    BodyReader, Content, ContentBody, Control, ControlError, Cursor, FindError, JournalPage, JournalRecord, LaneId, LaneWanted, LoadError, Plan,
-    Predicate, ReadError, RouteAnswer, RouteWanted,
+    BodyReader, Content, ContentBody, Control, ControlError, Cursor, FindError, JournalPage, JournalRecord, LaneId,
+    LaneWanted, LoadError, Plan, Predicate, ReadError, RouteAnswer, RouteWanted,
 };
 use angarium_nouns::{MessageId, Millis, Reply};
 use serde::Serialize;
@@ -62,12 +62,11 @@ impl Engine {
     /// Takes descriptors over; gives back those refused, each with what to say before closing.
     pub fn adopt(&self, listener: u16, sockets: &[(RawFd, SocketAddr)]) -> Result<Vec<(RawFd, Reply)>, CallError> {
         let running = self.running()?;
-        let refused = |&(fd, peer): &(RawFd, SocketAddr)| {
-            match adopt(&running.intake, running.handle(), listener, fd, peer) {
+        let refused =
+            |&(fd, peer): &(RawFd, SocketAddr)| match adopt(&running.intake, running.handle(), listener, fd, peer) {
                 Adopted::Taken => None,
                 Adopted::Refused(fd, reply) => Some((fd, reply)),
-            }
-        };
+            };
         Ok(sockets.iter().filter_map(refused).collect())
     }
 

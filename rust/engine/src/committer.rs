@@ -187,8 +187,7 @@ fn panicked() -> CommitError {
 
 /// Positions of sockets in error (reset by the peer), ascending. End of stream is none: S8.
 fn reset_peers(peers: &[RawFd]) -> Vec<usize> {
-    let mut asked: Vec<libc::pollfd> =
-        peers.iter().map(|&fd| libc::pollfd { fd, events: 0, revents: 0 }).collect();
+    let mut asked: Vec<libc::pollfd> = peers.iter().map(|&fd| libc::pollfd { fd, events: 0, revents: 0 }).collect();
     // SAFETY: the pointer and the length are those of a live vector; a negative descriptor is skipped (poll(2)).
     let answered = unsafe { libc::poll(asked.as_mut_ptr(), asked.len() as libc::nfds_t, 0) };
     if answered <= 0 {
@@ -200,8 +199,7 @@ fn reset_peers(peers: &[RawFd]) -> Vec<usize> {
 impl Group {
     fn finish(&self, outcome: Result<(), CommitError>) {
         let _ = self.outcome.set(outcome); // set once: a group is taken once
-        let wakers: Vec<Waker> =
-            self.members.lock().iter_mut().filter_map(|member| member.waker.take()).collect();
+        let wakers: Vec<Waker> = self.members.lock().iter_mut().filter_map(|member| member.waker.take()).collect();
         wakers.into_iter().for_each(Waker::wake);
     }
 }

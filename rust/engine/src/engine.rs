@@ -86,8 +86,7 @@ impl Engine {
         };
         let ledger = LedgerSettings { node: settings.node, spool, ..LedgerSettings::default() };
         let opening = Opening::begin(disk, ledger)?;
-        let events =
-            EventQueue::new(Bounds::default()).map_err(|error| OpenError::Unreadable(error.to_string()))?;
+        let events = EventQueue::new(Bounds::default()).map_err(|error| OpenError::Unreadable(error.to_string()))?;
         Ok(Self {
             settings,
             clock: Clock::start(),

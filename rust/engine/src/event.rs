@@ -1,6 +1,6 @@
 //! What the engine tells Python, in one queue.
 
-use angarium_events::Level;
+pub use angarium_events::Level;
 
 use crate::asks::{Ask, View};
 use crate::delivery::Handover;
@@ -47,5 +47,16 @@ impl Problem {
 impl From<Level> for Event {
     fn from(level: Level) -> Self {
         Self::Flag(level)
+    }
+}
+
+/// How a level is called by `Flag.kind`.
+pub fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Fault => "fault",
+        Level::RouteWanted => "route_wanted",
+        Level::PlanWanted => "plan_wanted",
+        Level::PlanReport => "plan_report",
+        Level::JournalGrew => "journal_grew",
     }
 }

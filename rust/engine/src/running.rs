@@ -101,13 +101,18 @@ impl Running {
         Ok(running)
     }
 
-    fn start_threads(&self, faults: &Arc<Faults>) -> io::Result<()> {
+    fn start_threads(self: &Arc<Self>, faults: &Arc<Faults>) -> io::Result<()> {
         let (committer, keep) = (self.intake.committer.clone(), keeper(&self.intake, faults.clone()));
         self.thread("angarium-commit", move || committer.run(&*keep))?;
         let journal = self.journal.clone();
         self.thread("angarium-journal", move || journal.run())?;
         let (upkeep, intake, faults) = (self.upkeep.clone(), self.intake.clone(), faults.clone());
-        self.thread("angarium-upkeep", move || upkeep.run(&intake, &faults))
+        let weak = Arc::downgrade(self);
+        let reports_wait = move || {
+            let running = weak.upgrade();
+            running.and_then(|running| running.with_delivery(Delivery::has_plan_reports)).unwrap_or(false)
+        };
+        self.thread("angarium-upkeep", move || upkeep.run(&intake, &faults, reports_wait))
     }
 
     fn thread(&self, name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {

@@ -46,8 +46,8 @@ impl Upkeep {
         self.work.notify_one();
     }
 
-    /// The thread.
-    pub fn run(&self, intake: &Arc<Intake>, faults: &Faults) {
+    /// The thread. `reports_wait`: has delivery something to tell Python?
+    pub fn run(&self, intake: &Arc<Intake>, faults: &Faults, reports_wait: impl Fn() -> bool) {
         let mut jumped = false;
         while !self.wait() {
             let now = intake.clock.now();
@@ -59,6 +59,9 @@ impl Upkeep {
             }
             commit_reports(intake);
             tell_what_is_wanted(intake);
+            if reports_wait() {
+                intake.events.raise(Level::PlanReport);
+            }
             jumped = watch_the_clock(intake, faults, jumped);
         }
     }

@@ -22,6 +22,13 @@ pub enum Protocol {
     Python,
 }
 
+impl Protocol {
+    /// As in a route table.
+    pub fn name(self) -> &'static str {
+        ["smtp", "lmtp", "maildir", "python"][self as usize]
+    }
+}
+
 /// Where a domain's mail goes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -3,10 +3,13 @@
 //! A binding turns arguments into borrowed Rust, calls one function of its room (with the interpreter released where
 //! that takes long) and gives back a frozen class. `python/angarium/_core.pyi` says the same to type checkers.
 
+mod engine;
 mod message;
 
 #[pyo3::pymodule]
 mod _core {
+    #[pymodule_export]
+    use crate::engine::{Ask, Body, Deliver, Done, Engine, Fault, Flag, LaneWanted, PlanReport, RouteWanted};
     #[pymodule_export]
     use crate::message::{HeaderScan, scan_header};
 }

@@ -5,8 +5,8 @@
 
 use angarium_ledger::Body;
 use angarium_message::{Header, trace};
-use angarium_nouns::{MessageId, Millis, Reply};
 use angarium_nouns::record::SessionFacts;
+use angarium_nouns::{MessageId, Millis, Reply};
 
 use super::Message;
 use crate::intake::Intake;
@@ -34,12 +34,8 @@ pub fn received_field(
 pub(super) fn stamp(intake: &Intake, mut message: Box<Message>) -> Result<Box<Message>, Reply> {
     let Body::Inline(bytes) = &mut message.body else { return Ok(message) };
     if !message.stamped {
-        let words = StampWords {
-            policy: &message.policy,
-            id: message.id,
-            complete: message.complete,
-            now: intake.clock.now(),
-        };
+        let words =
+            StampWords { policy: &message.policy, id: message.id, complete: message.complete, now: intake.clock.now() };
         stamp_bytes(bytes, &mut message.front, &words)?;
     }
     Ok(message)

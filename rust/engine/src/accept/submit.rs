@@ -142,12 +142,8 @@ fn with_trace(message: &mut Message, content: &[u8]) -> Vec<u8> {
 }
 
 async fn into_file(intake: &Intake, mut message: Box<Message>, mut bytes: Vec<u8>) -> Result<Box<Message>, Reply> {
-    let words = StampWords {
-        policy: &message.policy,
-        id: message.id,
-        complete: message.complete,
-        now: message.id.millis(),
-    };
+    let words =
+        StampWords { policy: &message.policy, id: message.id, complete: message.complete, now: message.id.millis() };
     stamp_bytes(&mut bytes, &mut message.front, &words)?;
     message.stamped = true;
     let (ledger, id) = (intake.ledger.clone(), message.id);

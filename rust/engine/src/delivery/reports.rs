@@ -31,6 +31,14 @@ pub struct PlanReport {
     pub sleeps_until: Millis,
 }
 
+impl PlanReport {
+    /// The reason's name; empty when everything was delivered.
+    pub fn reason_name(&self) -> &'static str {
+        let all_well = self.deferred == 0 && self.failed == 0 && self.sleeps_until == 0;
+        if all_well { "" } else { self.reason.name() }
+    }
+}
+
 #[derive(Default)]
 pub struct Reports {
     sums: Mutex<HashMap<LaneId, Vec<PlanReport>>>,

@@ -43,13 +43,7 @@ pub fn adopt(intake: &Arc<Intake>, runtime: &Handle, listener: u16, fd: RawFd, p
     }
 }
 
-fn try_adopt(
-    intake: &Arc<Intake>,
-    runtime: &Handle,
-    listener: u16,
-    fd: RawFd,
-    peer: SocketAddr,
-) -> Result<(), Reply> {
+fn try_adopt(intake: &Arc<Intake>, runtime: &Handle, listener: u16, fd: RawFd, peer: SocketAddr) -> Result<(), Reply> {
     if intake.is_stopping() {
         return Err(SHUTTING_DOWN);
     }

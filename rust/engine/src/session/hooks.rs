@@ -69,9 +69,8 @@ impl Session {
     }
 
     fn question(&self, phase: AskPhase, transaction: Option<&Transaction>) -> Question {
-        let recipients = transaction.map(|transaction| {
-            transaction.guests.iter().map(|guest| guest.address.as_str().to_owned()).collect()
-        });
+        let recipients = transaction
+            .map(|transaction| transaction.guests.iter().map(|guest| guest.address.as_str().to_owned()).collect());
         Question {
             phase,
             session: self.number,

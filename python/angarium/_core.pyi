@@ -333,3 +333,325 @@ class HeaderScan:
 def scan_header(data: bytes, /) -> HeaderScan:
     """Scans the header at the front of `data`, which ends at the first empty line. Takes any bytes (a bytearray is
     copied), lines with CRLF or LF."""
+
+# --- smtp (rust/python/src/smtp.rs; see angarium.smtp) --------------------------------------------------------------
+
+@final
+class SmtpEarly:
+    """The client spoke before the greeting and nothing was read: `greet` or `refuse`, then go on."""
+
+    __match_args__: tuple[()]
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class SmtpHello:
+    """EHLO (`extended`) or HELO; a transaction that was open is gone. Waits for an answer."""
+
+    __match_args__: tuple[Literal["name"], Literal["extended"]]
+    @property
+    def name(self) -> str:
+        """One word of printable ASCII; not always a valid host name."""
+    @property
+    def extended(self) -> bool: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class SmtpMail:
+    """MAIL. Waits for an answer."""
+
+    __match_args__: tuple[Literal["sender"], Literal["size"], Literal["body"], Literal["smtputf8"]]
+    @property
+    def sender(self) -> str | None:
+        """None is the null path `<>`."""
+    @property
+    def size(self) -> int | None:
+        """Octets as declared (RFC 1870); never above `max_size`."""
+    @property
+    def body(self) -> Literal["7BIT", "8BITMIME", "BINARYMIME"]: ...
+    @property
+    def smtputf8(self) -> bool: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class SmtpRcpt:
+    """RCPT. Waits for an answer."""
+
+    __match_args__: tuple[Literal["recipient"], Literal["bare_postmaster"]]
+    @property
+    def recipient(self) -> str: ...
+    @property
+    def bare_postmaster(self) -> bool:
+        """It was `<postmaster>` (RFC 5321 4.5.1), made postmaster at our own name."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class SmtpData:
+    """DATA. Waits for an answer; `accept` says 354 and content follows."""
+
+    __match_args__: tuple[()]
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class SmtpBody:
+    """A piece of the content as it is to be kept: dots unstuffed, lines ended by CRLF."""
+
+    __match_args__: tuple[Literal["data"]]
+    @property
+    def data(self) -> bytes: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class SmtpEnd:
+    """The final dot. Waits for an answer; whatever it is, the transaction is over."""
+
+    __match_args__: tuple[Literal["size"], Literal["body"]]
+    @property
+    def size(self) -> int:
+        """Octets of all `Body` pieces."""
+    @property
+    def body(self) -> Literal["7BIT", "8BITMIME", "BINARYMIME"]:
+        """What the content is, if that is more than was declared."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class SmtpBroken:
+    """The content may not be kept (bare CR or LF, NUL, a line or all of it too long): drop it. The server reads to the
+    final dot and answers there by itself."""
+
+    __match_args__: tuple[Literal["code"], Literal["text"]]
+    @property
+    def code(self) -> int: ...
+    @property
+    def text(self) -> str: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class SmtpReset:
+    """RSET, answered; a transaction that was open is gone."""
+
+    __match_args__: tuple[()]
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class SmtpVrfy:
+    """VRFY. Waits for an answer; `accept` says 252."""
+
+    __match_args__: tuple[Literal["text"]]
+    @property
+    def text(self) -> str: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class SmtpQuit:
+    """QUIT, answered: write `data_to_send()` and close."""
+
+    __match_args__: tuple[()]
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class SmtpHangup:
+    """The server ends the session with this reply (too many errors, another protocol): write and close."""
+
+    __match_args__: tuple[Literal["code"], Literal["text"]]
+    @property
+    def code(self) -> int: ...
+    @property
+    def text(self) -> str: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class SmtpReply:
+    """A reply of the peer."""
+
+    __match_args__: tuple[Literal["command"], Literal["code"], Literal["enhanced"], Literal["text"]]
+    @property
+    def command(self) -> str:
+        """The verb that it answers; `greeting`, `.` for the final dot, empty for a 421 that answers nothing."""
+    @property
+    def code(self) -> int: ...
+    @property
+    def enhanced(self) -> str | None:
+        """Like 5.1.1 (RFC 3463)."""
+    @property
+    def text(self) -> str:
+        """Lines joined by \\n, without codes."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class SmtpGarbage:
+    """The peer sent what is no reply, or not one to what was asked: close. What was not answered is open."""
+
+    __match_args__: tuple[Literal["why"]]
+    @property
+    def why(self) -> str: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class SmtpCapabilities:
+    """What the peer offered in its answer to EHLO."""
+
+    __match_args__: tuple[Literal["hostname"], Literal["extensions"], Literal["size"], Literal["lines"]]
+    @property
+    def hostname(self) -> str: ...
+    @property
+    def extensions(self) -> list[str]:
+        """Those that this library knows."""
+    @property
+    def size(self) -> int | None:
+        """The largest content in octets; None: it named no limit (RFC 1870 4)."""
+    @property
+    def lines(self) -> list[str]:
+        """All lines behind the first, as they came."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class SmtpServer:
+    """The server's side of one connection, without the connection (RFC 5321).
+
+    Hand in what was read (`receive_data`), take events until there is none, answer those that wait (`accept`, `reply`),
+    write `data_to_send()`. While an answer is owed nothing more is read, so pipelined commands are worked off in order.
+    Mistakes of the peer are answered by the server itself; after `max_errors` it hangs up. Not for several threads.
+    """
+
+    def __new__(
+        cls,
+        hostname: str,
+        *,
+        banner: str | None = None,
+        help: str | None = None,
+        extensions: Sequence[str] | None = None,
+        max_size: int | None = None,
+        max_recipients: int | None = None,
+        max_line: int | None = None,
+        max_errors: int | None = None,
+        bare_newline: Literal["reject", "normalise"] = "reject",
+    ) -> SmtpServer:
+        """`extensions`: keywords out of PIPELINING, SIZE, 8BITMIME, ENHANCEDSTATUSCODES, SMTPUTF8; all unless given.
+
+        `max_size`: octets of a content, 0 for no limit (50 MiB). `max_recipients`: of a transaction (1,000).
+        `max_line`: octets of a text line with its CRLF, at least 1,000 (65,536). `max_errors`: 20.
+        `bare_newline`: what becomes of a CR or LF outside CRLF in content. ValueError for what cannot be.
+        """
+    @property
+    def state(self) -> Literal["banner", "refused", "fresh", "ready", "mail", "recipients", "content", "closed"]: ...
+    @property
+    def awaits(self) -> str | None:
+        """The verb that waits for an answer (`.` for the final dot)."""
+    @property
+    def is_closed(self) -> bool:
+        """Nothing is read any more: write `data_to_send()` and close."""
+    @property
+    def is_idle(self) -> bool:
+        """No transaction, no answer owed, no half of a line: the session may be ended without harm."""
+    @property
+    def recipients(self) -> int:
+        """Accepted in this transaction."""
+    @property
+    def errors(self) -> int:
+        """Mistakes of the peer so far."""
+    def greet(self) -> None:
+        """Says the banner, first of all. SmtpError when it was said."""
+    def refuse(self, code: int, text: str, *, enhanced: str | None = None) -> None:
+        """Says this instead of the banner; after a 5xx the client may say QUIT (RFC 5321 3.1)."""
+    def receive_data(self, data: bytes | bytearray) -> None:
+        """Takes what was read."""
+    def next_event(
+        self,
+    ) -> (
+        SmtpEarly
+        | SmtpHello
+        | SmtpMail
+        | SmtpRcpt
+        | SmtpData
+        | SmtpBody
+        | SmtpEnd
+        | SmtpBroken
+        | SmtpReset
+        | SmtpVrfy
+        | SmtpQuit
+        | SmtpHangup
+        | None
+    ):
+        """What happened next; None when more must be read (or an answer is owed)."""
+    def accept(self) -> None:
+        """Answers what waits positively, in the usual words. SmtpError when nothing waits."""
+    def reply(self, code: int, text: str, *, enhanced: str | None = None) -> None:
+        """Answers what waits. Lines of `text` are split at \\n; `enhanced` is like 5.1.1 and of the code's class.
+
+        A 421 ends the session. SmtpError when nothing waits, ValueError for what is no reply.
+        """
+    def refuse_content(self, code: int, text: str, *, enhanced: str | None = None) -> None:
+        """From within the content: the rest is dropped and this said at the final dot. SmtpError elsewhere."""
+    def close(self, code: int, text: str, *, enhanced: str | None = None) -> None:
+        """Says this (a 421) whatever goes on, and ends the session."""
+    def count_error(self) -> bool:
+        """Counts a mistake that the caller saw. True: too many, close."""
+    def eof(self) -> Literal["nothing", "command", "transaction", "content"]:
+        """The client closed its side: what that cut off. Content without its final dot must not be delivered."""
+    def data_to_send(self) -> bytes:
+        """What is to be written now; each byte is given once."""
+
+@final
+class SmtpClient:
+    """The client's side of one connection, without the connection (RFC 5321). It begins with the greeting awaited.
+
+    Commands may be pipelined where the peer offers it (`may_send`); every reply comes with the command it answers.
+    Not for several threads.
+    """
+
+    def __new__(cls) -> SmtpClient: ...
+    @property
+    def capabilities(self) -> SmtpCapabilities:
+        """Of the last answer to EHLO; empty before it and after HELO."""
+    @property
+    def outstanding(self) -> int:
+        """Replies that are still to come."""
+    @property
+    def awaits(self) -> str | None:
+        """The verb whose reply comes next (`greeting`, `.` for the final dot)."""
+    @property
+    def may_send(self) -> bool:
+        """Whether a command may go out before more replies have come (RFC 2920)."""
+    @property
+    def is_in_content(self) -> bool:
+        """354 has come: `body` and `end_body` are next."""
+    def send(
+        self,
+        verb: str,
+        argument: str = "",
+        *,
+        size: int | None = None,
+        eight_bit: bool = False,
+        smtputf8: bool = False,
+    ) -> None:
+        """Sends EHLO, HELO, MAIL (argument: the sender, empty for the null path), RCPT, DATA, RSET, NOOP, VRFY or QUIT.
+
+        `size` (octets) goes with MAIL when the peer offers SIZE. SmtpError when it is not the time, when the peer lacks
+        8BITMIME or SMTPUTF8 that is asked for, or when the argument would break its line; then nothing is sent.
+        """
+    def body(self, data: bytes | bytearray) -> None:
+        """Sends a piece of the content, cut anywhere, dots not stuffed. SmtpError for a NUL or a CR or LF outside CRLF:
+        nothing of the piece is sent, and the connection is of no more use."""
+    def end_body(self) -> None:
+        """Sends the final dot (and the last CRLF if it is missing). Commands may follow at once."""
+    def receive_data(self, data: bytes | bytearray) -> None:
+        """Takes what was read."""
+    def next_event(self) -> SmtpReply | SmtpGarbage | None:
+        """The next reply; None when more must be read."""
+    def data_to_send(self) -> bytes:
+        """What is to be written now; each byte is given once."""

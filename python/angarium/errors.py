@@ -62,3 +62,7 @@ class EngineError(AngariumError):
 
 class HookError(AngariumError):
     """The site's policy file cannot be used, or a hook gave something that is no verdict."""
+
+
+class SmtpError(AngariumError):
+    """`angarium.smtp` was called out of turn, or with what must not go over the wire."""

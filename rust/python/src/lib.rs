@@ -5,6 +5,7 @@
 
 mod engine;
 mod message;
+mod smtp;
 
 #[pyo3::pymodule]
 mod _core {
@@ -12,4 +13,9 @@ mod _core {
     use crate::engine::{Ask, Body, Deliver, Done, Engine, Fault, Flag, LaneWanted, PlanReport, RouteWanted};
     #[pymodule_export]
     use crate::message::{HeaderScan, scan_header};
+    #[pymodule_export]
+    use crate::smtp::{
+        SmtpBody, SmtpBroken, SmtpCapabilities, SmtpClient, SmtpData, SmtpEarly, SmtpEnd, SmtpGarbage, SmtpHangup,
+        SmtpHello, SmtpMail, SmtpQuit, SmtpRcpt, SmtpReply, SmtpReset, SmtpServer, SmtpVrfy,
+    };
 }

@@ -45,6 +45,25 @@ pub enum Command<'a> {
     Quit,
 }
 
+impl<'a> Command<'a> {
+    /// The command that `verb` names, in any case of letters.
+    pub fn named(verb: &str, argument: &'a str, parameters: MailParameters) -> Option<Self> {
+        let row = ROWS.iter().find(|row| row.name.eq_ignore_ascii_case(verb))?;
+        Some(match row.kind {
+            CommandKind::Ehlo => Self::Ehlo(argument),
+            CommandKind::Helo => Self::Helo(argument),
+            CommandKind::Mail => Self::Mail(argument, parameters),
+            CommandKind::Rcpt => Self::Rcpt(argument),
+            CommandKind::Data => Self::Data,
+            CommandKind::Rset => Self::Rset,
+            CommandKind::Noop => Self::Noop,
+            CommandKind::Vrfy => Self::Vrfy(argument),
+            CommandKind::Quit => Self::Quit,
+            CommandKind::Greeting | CommandKind::Content | CommandKind::Unasked => return None,
+        })
+    }
+}
+
 /// What a reply answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CommandKind {
@@ -64,9 +83,17 @@ pub enum CommandKind {
     Unasked,
 }
 
+impl CommandKind {
+    /// The verb; `greeting`, `.` for the final dot, empty for none.
+    pub fn name(self) -> &'static str {
+        row_of(self).map_or("", |row| row.name)
+    }
+}
+
 /// How a command may be answered, and whether others may be sent behind it before its reply (RFC 2920 3.1).
 struct Row {
     kind: CommandKind,
+    name: &'static str,
     /// First digit of a positive reply.
     positive: u16,
     last_of_group: bool,
@@ -74,17 +101,17 @@ struct Row {
 
 #[rustfmt::skip]
 static ROWS: [Row; 11] = [
-    Row { kind: CommandKind::Greeting, positive: 2, last_of_group: true },
-    Row { kind: CommandKind::Ehlo,     positive: 2, last_of_group: true },
-    Row { kind: CommandKind::Helo,     positive: 2, last_of_group: true },
-    Row { kind: CommandKind::Mail,     positive: 2, last_of_group: false },
-    Row { kind: CommandKind::Rcpt,     positive: 2, last_of_group: false },
-    Row { kind: CommandKind::Data,     positive: 3, last_of_group: true },
-    Row { kind: CommandKind::Content,  positive: 2, last_of_group: false },
-    Row { kind: CommandKind::Rset,     positive: 2, last_of_group: false },
-    Row { kind: CommandKind::Noop,     positive: 2, last_of_group: true },
-    Row { kind: CommandKind::Vrfy,     positive: 2, last_of_group: true },
-    Row { kind: CommandKind::Quit,     positive: 2, last_of_group: true },
+    Row { kind: CommandKind::Greeting, name: "greeting", positive: 2, last_of_group: true },
+    Row { kind: CommandKind::Ehlo,     name: "EHLO",     positive: 2, last_of_group: true },
+    Row { kind: CommandKind::Helo,     name: "HELO",     positive: 2, last_of_group: true },
+    Row { kind: CommandKind::Mail,     name: "MAIL",     positive: 2, last_of_group: false },
+    Row { kind: CommandKind::Rcpt,     name: "RCPT",     positive: 2, last_of_group: false },
+    Row { kind: CommandKind::Data,     name: "DATA",     positive: 3, last_of_group: true },
+    Row { kind: CommandKind::Content,  name: ".",        positive: 2, last_of_group: false },
+    Row { kind: CommandKind::Rset,     name: "RSET",     positive: 2, last_of_group: false },
+    Row { kind: CommandKind::Noop,     name: "NOOP",     positive: 2, last_of_group: true },
+    Row { kind: CommandKind::Vrfy,     name: "VRFY",     positive: 2, last_of_group: true },
+    Row { kind: CommandKind::Quit,     name: "QUIT",     positive: 2, last_of_group: true },
 ];
 
 fn row_of(kind: CommandKind) -> Option<&'static Row> {

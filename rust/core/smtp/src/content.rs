@@ -8,7 +8,7 @@
 use angarium_nouns::Reply;
 
 use crate::answers;
-use crate::settings::{BareNewline, ServerSettings};
+use crate::settings::{BareNewline, MIN_LINE, ServerSettings};
 
 /// Where in the text the last octet left us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -214,9 +214,6 @@ impl Content {
         (used, piece)
     }
 }
-
-/// RFC 5321 4.5.3.1.6: a limit below this is not a limit that SMTP knows.
-pub(crate) const MIN_LINE: u32 = 1_000;
 
 fn text(octets: &[u8]) -> Piece<'_> {
     if octets.is_empty() { Piece::Nothing } else { Piece::Text(octets) }

@@ -22,5 +22,5 @@ pub use capabilities::Capabilities;
 pub use client::{Client, ClientError, Command, CommandKind, MailParameters};
 pub use command::{HelloCommand, MailCommand, RcptCommand};
 pub use server::{Cut, Event, Server};
-pub use settings::{BareNewline, Extensions, ServerSettings};
+pub use settings::{BareNewline, Extensions, MIN_LINE, ServerSettings, SettingsError};
 pub use table::{State, Verb};

@@ -14,7 +14,7 @@ use memchr::{memchr, memchr2};
 use crate::answers;
 use crate::command::{self, HelloCommand, MailCommand, RcptCommand};
 use crate::content::{Content, Piece};
-use crate::settings::{Extensions, KEYWORDS, ServerSettings};
+use crate::settings::{Extensions, ServerSettings};
 use crate::table::{self, Answerer, Form, LONGEST_LINE, Next, Row, State, Verb};
 
 /// What happened. Those marked with a question wait for an answer.
@@ -266,10 +266,11 @@ impl Server {
     fn accept_hello(&mut self, extended: bool) {
         let settings = &self.settings;
         let mut text = settings.hostname.clone();
-        for (extension, keyword) in KEYWORDS.iter().filter(|(e, _)| extended && settings.extensions.has(*e)) {
+        let offered = if extended { settings.extensions } else { Extensions::NONE };
+        for keyword in offered.keywords() {
             text.push('\n');
             text.push_str(keyword);
-            if *extension == Extensions::SIZE && settings.max_size > 0 {
+            if Extensions::named(keyword) == Some(Extensions::SIZE) && settings.max_size > 0 {
                 text.push(' ');
                 text.push_str(&settings.max_size.to_string());
             }

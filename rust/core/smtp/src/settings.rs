@@ -3,6 +3,11 @@
 //! [`ServerSettings`] is shared by all sessions of a profile (`Arc`) and never changes; a reload makes new ones.
 //! Leaves to others: who may relay, time-outs, limits over several sessions.
 
+use angarium_nouns::Host;
+
+/// RFC 5321 4.5.3.1.6: every server takes text lines of this many octets, CRLF included.
+pub const MIN_LINE: u32 = 1_000;
+
 /// A set of SMTP extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Extensions(u32);
@@ -37,6 +42,11 @@ impl Extensions {
         self.0 & other.0 == other.0
     }
 
+    /// The EHLO keywords of this set.
+    pub fn keywords(self) -> impl Iterator<Item = &'static str> {
+        KEYWORDS.iter().filter(move |(extension, _)| self.has(*extension)).map(|&(_, keyword)| keyword)
+    }
+
     /// The extension that an EHLO keyword names.
     pub fn named(keyword: &str) -> Option<Self> {
         KEYWORDS.iter().find(|(_, name)| name.eq_ignore_ascii_case(keyword)).map(|&(extension, _)| extension)
@@ -60,6 +70,17 @@ pub enum BareNewline {
     Reject,
     /// Made CRLF; for trusted networks. They still end no message.
     Normalise,
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    #[error("the host name is neither a domain nor an address literal")]
+    Hostname,
+    #[error("banner and help hold no control characters")]
+    Text,
+    #[error("text lines of {MIN_LINE} octets must be taken (RFC 5321 4.5.3.1.6)")]
+    Line,
 }
 
 /// Settings of a listener's profile.
@@ -100,6 +121,16 @@ impl ServerSettings {
             // As Postfix: smtpd_hard_error_limit.
             max_errors: 20,
             bare_newline: BareNewline::Reject,
+        }
+    }
+    /// What a person wrote, looked at before it is used.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        let plain = |text: &str| !text.chars().any(char::is_control);
+        match () {
+            () if Host::parse(&self.hostname).is_err() => Err(SettingsError::Hostname),
+            () if !plain(&self.banner) || !self.help.lines().all(plain) => Err(SettingsError::Text),
+            () if self.max_line < MIN_LINE => Err(SettingsError::Line),
+            () => Ok(()),
         }
     }
 }

@@ -37,6 +37,13 @@ pub enum State {
     Closed,
 }
 
+impl State {
+    /// A word for logs and for Python.
+    pub fn name(self) -> &'static str {
+        ["banner", "refused", "fresh", "ready", "mail", "recipients", "content", "closed"][self as usize]
+    }
+}
+
 /// A set of states.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct States(u16);
@@ -74,6 +81,16 @@ pub enum Verb {
     Absent,
     /// A verb of another protocol: somebody speaks through us (cross-protocol requests); closed at once.
     Foreign,
+}
+
+impl Verb {
+    /// As it is written; `.` for the final dot.
+    pub fn name(self) -> &'static str {
+        match row_of(self).name {
+            "" => ".",
+            name => name,
+        }
+    }
 }
 
 /// How the argument of a verb is written.

@@ -1,0 +1,253 @@
+"""The Python face of the SMTP room: events, answers, errors. What the room does is proven in rust/core/smtp."""
+
+from __future__ import annotations
+
+import pytest
+from angarium.errors import SmtpError
+from angarium.smtp import (
+    Body,
+    Broken,
+    Client,
+    Data,
+    Early,
+    End,
+    Garbage,
+    Hangup,
+    Hello,
+    Mail,
+    Quit,
+    Rcpt,
+    Reply,
+    Reset,
+    Server,
+    Vrfy,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+ENVELOPE = b"EHLO c.example\r\nMAIL FROM:<a@b.example> SIZE=7 SMTPUTF8\r\nRCPT TO:<postmaster>\r\nDATA\r\n"
+
+
+def greeted(**settings) -> Server:
+    server = Server("mx.example", **settings)
+    server.greet()
+    server.data_to_send()
+    return server
+
+
+def play(server: Server, data: bytes) -> list[object]:
+    """All events of `data`, everything accepted."""
+    events: list[object] = []
+    server.receive_data(data)
+    while (event := server.next_event()) is not None:
+        events.append(event)
+        if server.awaits:
+            server.accept()
+    return events
+
+
+def test_a_whole_session():
+    server = Server("mx.example", banner="hello")
+    server.greet()
+    assert server.data_to_send() == b"220 mx.example hello\r\n"
+    events = play(server, ENVELOPE + b"Subject: x\r\n\r\n..y\r\n.\r\nVRFY joe\r\nRSET\r\nQUIT\r\n")
+    assert [type(event).__name__.removeprefix("Smtp") for event in events] == [
+        *("Hello", "Mail", "Rcpt", "Data", "Body", "Body", "End", "Vrfy", "Reset", "Quit")
+    ]
+    match events:
+        case [
+            Hello("c.example", True),
+            Mail("a@b.example", 7, "7BIT", True),
+            Rcpt("postmaster@mx.example", True),
+            Data(),
+            Body(b"Subject: x\r\n\r\n"),
+            Body(b".y\r\n"),
+            End(size=18, body="7BIT"),
+            Vrfy("joe"),
+            Reset(),
+            Quit(),
+        ]:
+            pass
+        case _:
+            pytest.fail(str(events))
+    assert server.is_closed
+    assert b"354" in server.data_to_send()
+    assert server.data_to_send() == b""
+
+
+def test_events_are_values():
+    one, two = (play(greeted(), ENVELOPE) for _ in range(2))
+    assert one == two
+    assert one[0] != one[1]
+    assert repr(one[1]) == "Mail(sender='a@b.example', size=7, body='7BIT', smtputf8=True)"
+    with pytest.raises(AttributeError):
+        one[1].sender = "x"  # type: ignore[attr-defined]
+
+
+def test_answers():
+    server = greeted()
+    server.receive_data(b"EHLO c.example\r\nNOOP\r\n")
+    assert server.next_event() == play(greeted(), b"EHLO c.example\r\n")[0]
+    assert server.awaits == "EHLO"
+    assert server.next_event() is None, "nothing is read while an answer is owed"
+    server.reply(550, "Not\nyou", enhanced="5.7.1")
+    assert server.data_to_send() == b"550-5.7.1 Not\r\n550 5.7.1 you\r\n"
+    assert server.next_event() is None
+    assert server.data_to_send() == b"250 2.0.0 OK\r\n"
+    assert (server.state, server.is_idle, server.errors) == ("fresh", True, 0)
+
+
+def test_content_that_breaks():
+    server = greeted()
+    events = play(server, ENVELOPE + b"bare\nLF\r\n.\r\n")
+    assert isinstance(events[-1], Broken)
+    assert (events[-1].code, server.state) == (550, "ready")
+    server.receive_data(b"MAIL FROM:<>\r\nRCPT TO:<a@b.example>\r\nDATA\r\n")
+    while server.next_event() is not None:
+        server.accept()
+    server.refuse_content(452, "Full", enhanced="4.3.1")
+    server.data_to_send()
+    assert play(server, b"text\r\n.\r\n") == []
+    assert server.data_to_send() == b"452 4.3.1 Full\r\n"
+
+
+def test_the_ends():
+    server = greeted(max_errors=1)
+    assert isinstance(play(server, b"FROB\r\n")[0], Hangup)
+    assert server.is_closed
+    server = greeted()
+    play(server, ENVELOPE + b"half")
+    assert server.eof() == "content"
+    server = greeted()
+    server.close(421, "Stopping", enhanced="4.3.2")
+    assert (server.is_closed, server.data_to_send()) == (True, b"421 4.3.2 Stopping\r\n")
+    server = Server("mx.example")
+    server.receive_data(b"EHLO early.example\r\n")
+    assert isinstance(server.next_event(), Early)
+    server.refuse(554, "You spoke first")
+    assert (server.state, server.data_to_send()) == ("refused", b"554 You spoke first\r\n")
+
+
+def test_our_mistakes_are_loud():
+    server = greeted()
+    for call in (server.accept, lambda: server.reply(250, "ok"), server.greet, lambda: server.refuse_content(550, "")):
+        with pytest.raises(SmtpError):
+            call()
+    play(server, b"NOOP\r\n")
+    server.receive_data(b"VRFY a\r\n")
+    server.next_event()
+    for bad in ((250, "a\r\nb", None), (99, "", None), (250, "", "5.0.0"), (250, "", "2.0")):
+        with pytest.raises(ValueError, match=r"code|text"):
+            server.reply(bad[0], bad[1], enhanced=bad[2])
+    settings = (
+        {"hostname": "not a host"},
+        {"max_line": 999},
+        {"banner": "a\r\nb"},
+        {"extensions": ["FROB"]},
+        {"bare_newline": "perhaps"},
+    )
+    for wrong in settings:
+        with pytest.raises(ValueError, match=r"."):
+            Server(**{"hostname": "mx.example", **wrong})  # type: ignore[arg-type]
+
+
+def connected(*, ehlo: bytes = b"250-mx.example\r\n250-PIPELINING\r\n250-SIZE 100\r\n250 8BITMIME\r\n") -> Client:
+    client = Client()
+    client.receive_data(b"220 mx.example\r\n")
+    assert client.next_event() == client_reply("greeting", 220, "mx.example")
+    client.send("ehlo", "c.example")
+    client.receive_data(ehlo)
+    client.next_event()
+    client.data_to_send()
+    return client
+
+
+def client_reply(command: str, code: int, text: str, enhanced: str | None = None) -> object:
+    """The event, made the only way there is: by a reply."""
+    client = Client()
+    if command != "greeting":
+        client.receive_data(b"220 x\r\n")
+        client.send("HELO", "x")
+        client.receive_data(b"250 x\r\n")
+        client.send(command)
+        client.next_event()
+        client.next_event()
+    client.receive_data(f"{code} {enhanced + ' ' if enhanced else ''}{text}\r\n".encode())
+    return client.next_event()
+
+
+def test_client_sends_a_message():
+    client = connected()
+    assert client.capabilities.extensions == ["PIPELINING", "SIZE", "8BITMIME"]
+    assert (client.capabilities.hostname, client.capabilities.size) == ("mx.example", 100)
+    client.send("MAIL", "a@b.example", size=9, eight_bit=True)
+    client.send("RCPT", "c@d.example")
+    client.send("DATA")
+    assert (client.outstanding, client.awaits, client.may_send) == (3, "MAIL", False)
+    assert client.data_to_send() == (
+        b"MAIL FROM:<a@b.example> SIZE=9 BODY=8BITMIME\r\nRCPT TO:<c@d.example>\r\nDATA\r\n"
+    )
+    client.receive_data(b"250 2.1.0 ok\r\n550 5.1.1 no\r\n354 go\r\n")
+    replies = [client.next_event() for _ in range(3)]
+    assert [(r.command, r.code, r.enhanced) for r in replies if isinstance(r, Reply)] == [
+        ("MAIL", 250, "2.1.0"),
+        ("RCPT", 550, "5.1.1"),
+        ("DATA", 354, None),
+    ]
+    assert client.is_in_content
+    client.body(b".a\r")
+    client.body(b"\nb")
+    client.end_body()
+    client.send("QUIT")
+    assert client.data_to_send() == b"..a\r\nb\r\n.\r\nQUIT\r\n"
+    client.receive_data(b"250 2.0.0 kept\r\n221 2.0.0 bye\r\n")
+    assert client.next_event() is not None
+    assert client.next_event() == client_reply("QUIT", 221, "bye", "2.0.0")
+    assert client.next_event() is None
+
+
+def test_client_refuses():
+    client = connected(ehlo=b"250 mx.example\r\n")
+    with pytest.raises(SmtpError, match="8BITMIME"):
+        client.send("MAIL", "a@b.example", eight_bit=True)
+    with pytest.raises(SmtpError):
+        client.send("RCPT", "a@b.example>\r\nRSET")
+    with pytest.raises(SmtpError):
+        client.body(b"x")
+    with pytest.raises(ValueError, match="FROB"):
+        client.send("FROB")
+    client.send("RSET")
+    with pytest.raises(SmtpError):
+        client.send("RSET")
+    assert client.data_to_send() == b"RSET\r\n"
+
+
+def test_garbage_is_a_value():
+    client = connected()
+    client.send("RSET")
+    client.receive_data(b"250 ok\r\n<html>\r\n")
+    first, second = client.next_event(), client.next_event()
+    assert (isinstance(first, Reply), isinstance(second, Garbage), client.next_event()) == (True, True, None)
+
+
+@given(st.lists(st.sampled_from([b"a", b".", b"\r\n", b"\r", b"\n"]), max_size=20), st.integers(1, 5))
+def test_what_a_client_sends_a_server_keeps(pieces: list[bytes], size: int):
+    content = b"".join(pieces)
+    client = connected()
+    client.send("DATA")
+    client.receive_data(b"354 go\r\n")
+    client.data_to_send()
+    try:
+        for at in range(0, len(content), size):
+            client.body(content[at : at + size])
+        client.end_body()
+    except SmtpError:
+        assert b"\r" in content.replace(b"\r\n", b"") or b"\n" in content.replace(b"\r\n", b"")
+        return
+    server = greeted()
+    play(server, ENVELOPE)
+    events = play(server, client.data_to_send())
+    kept = b"".join(event.data for event in events if isinstance(event, Body))
+    assert isinstance(events[-1], End)
+    whole = content.endswith(b"\r\n") or not content
+    assert kept == (content if whole else content + b"\r\n")

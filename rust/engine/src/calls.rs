@@ -19,6 +19,7 @@ use crate::delivery::render::{self, Rendered};
 use crate::delivery::{self, HandoverResult, PlanReport};
 use crate::engine::{CallError, Engine};
 use crate::event::{Event, Finished, Problem};
+use crate::counters::Figures;
 use crate::figures;
 use crate::policy::{Policy, PolicyError};
 use crate::running::Running;
@@ -203,8 +204,13 @@ impl Engine {
         })
     }
 
-    /// One MessagePack map; its keys stand in `counters` and `figures`.
+    /// All figures as one MessagePack map.
     pub fn counters(&self) -> Result<Vec<u8>, CallError> {
+        self.figures().map(|figures| figures.encode())
+    }
+
+    /// All figures; their names stand in `counters` and `figures`.
+    pub fn figures(&self) -> Result<Figures, CallError> {
         let running = self.running()?;
         let intake = &running.intake;
         let mut all = intake.counters.figures();
@@ -212,7 +218,7 @@ impl Engine {
         running.with_delivery(|delivery| figures::add_delivery(&mut all, delivery.counters()));
         all.now.insert("events", self.events().depth() as u64);
         all.now.insert("bytes_in_flight", intake.budget.in_flight());
-        Ok(all.encode())
+        Ok(all)
     }
 
     /// See `running`. A second call moves the deadline nearer and has its own ticket.

@@ -11,7 +11,7 @@ pub mod asks;
 pub mod calls;
 pub mod clock;
 mod committer;
-mod counters;
+pub mod counters;
 pub mod delivery;
 pub mod engine;
 pub mod event;

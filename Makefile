@@ -13,7 +13,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md $(shell find rust pyth
 	\( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name '*.typed' \) \
 	-not -path 'rust/fuzz/*')
 
-.PHONY: serve test lint types rust-test py-test bench bench-smoke fuzz stress wheel sdist-check install clean
+.PHONY: serve test lint types rust-test py-test bench bench-smoke bench-tools fuzz stress wheel sdist-check install clean
 
 serve: install
 	$(BIN)/angarium serve
@@ -37,11 +37,15 @@ types: install $(VENV)/.tools
 py-test: install $(VENV)/.tools
 	$(BIN)/python -m pytest -p no:cacheprovider
 
-bench: install $(VENV)/.tools
+bench: bench-tools
 	$(BIN)/python benches/run.py
 
-bench-smoke: install $(VENV)/.tools
+bench-smoke: bench-tools
 	$(BIN)/python benches/run.py --smoke
+
+bench-tools: install $(VENV)/.tools
+	cargo build --release --locked -p angarium-engine --example flood
+	$(PIP) install 'aiosmtpd>=1.4'
 
 fuzz:
 	FUZZ_SECONDS=$(FUZZ_SECONDS) ci/fuzz

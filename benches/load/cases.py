@@ -6,14 +6,22 @@ noise of the machine beside them. Rows run their servers one after the other, `R
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import statistics
+import subprocess
 import sys
+import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from .mail import Load, Result, Sink, run
+from .mail import Load, Result, Sink, run, wait_for_port
 from .servers import Absent, Aiosmtpd, Angarium, Haraka, Null, Postfix, Starter
 
+ROOT = Path(__file__).resolve().parents[2]
 REPEATS = 3
 SINK_PORT = 2600
 HOOK = """async def message(envelope):
@@ -161,4 +169,72 @@ def hook(scale: Scale) -> Iterable[Row]:
               asked.rate / without.rate, 0.6, noise=asked.noise, detail=f"{asked}; without {without}")  # fmt: skip
 
 
-CASES = {"accept": accept, "accept-large": accept_large, "relay": relay, "hook": hook}
+def pipelined(scale: Scale) -> Iterable[Row]:
+    """Durable accept by our own generator, which pipelines: how well the groups fill."""
+    messages = scale.messages(200_000)
+    with Angarium(relay_to=None) as server:
+        flood(server.port, 100, scale.messages(20_000), 4_096)
+        before, cpu = server.metrics(), server.account.cpu()
+        rate = flood(server.port, 100, messages, 4_096)
+        after, cpu = server.metrics(), server.account.cpu() - cpu
+    groups = after["angarium_commit_groups_total"] - before["angarium_commit_groups_total"]
+    case = "durable accept, own pipelining generator, 100 sessions, 4 KiB"
+    yield Row(case, "messages a second", rate, detail=f"{1e6 * cpu / messages:.1f} µs CPU a message")
+    yield Row(case, "messages in a group", messages / groups, detail=f"{groups / messages:.3f} fdatasync a message")
+
+
+def idle(scale: Scale) -> Iterable[Row]:
+    """Process memory of sessions that have said EHLO and wait."""
+    sessions = scale.messages(10_000)
+    with Angarium(relay_to=None) as server, ExitStack() as open_sockets:
+        before = server.account.memory()
+        for _ in range(sessions):
+            sock = open_sockets.enter_context(socket.create_connection(("127.0.0.1", server.port), 10))
+            sock.recv(512)
+            sock.sendall(b"EHLO idle.example\r\n")
+            sock.recv(512)
+        each = (server.account.memory() - before) / sessions
+    yield Row(f"{sessions:,} idle sessions", "KiB of process memory each", each / 1024, 5, at_most=True)
+
+
+def restart(scale: Scale) -> Iterable[Row]:
+    """A million waiting messages: the memory they take, and how long a restart after SIGKILL needs for its index."""
+    entries = scale.messages(1_000_000)
+    with Angarium(relay_to=None) as server:
+        empty = server.account.memory()
+        flood(server.port, 100, entries, 300)
+        grown = server.account.memory() - empty
+        server.end(signal.SIGKILL)
+        start = time.monotonic()
+        server.launch()
+        wait_for_port(server.port, seconds=120)
+        seconds = time.monotonic() - start
+        waiting = server.metrics()["angarium_queue_entries"]
+        after = server.account.memory() - empty
+    case = f"{entries:,} waiting messages"
+    per_million = 1_000_000 / entries / 1e6
+    yield Row(case, "MB over the empty process, a million", grown * per_million, 120, at_most=True,
+              detail=f"{after * per_million:.0f} MB after the restart")  # fmt: skip
+    detail = f"{waiting:,.0f} found" if waiting == entries else f"NOT OK: {waiting:,.0f} of {entries:,} found"
+    yield Row(case, "seconds from start to taking mail", seconds, 10, at_most=True, detail=detail)
+
+
+def flood(port: int, sessions: int, messages: int, size: int) -> float:
+    """Messages a second of our generator (rust/engine/examples/flood.rs)."""
+    program = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "examples" / "flood"
+    command = [program, port, sessions, messages, size]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600, check=False)
+    if done.returncode:
+        raise SystemExit(f"flood failed: {done.stderr.strip()}")
+    return float(done.stdout.split()[0])
+
+
+CASES = {
+    "accept": accept,
+    "accept-large": accept_large,
+    "relay": relay,
+    "hook": hook,
+    "pipelined": pipelined,
+    "idle": idle,
+    "restart": restart,
+}

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,11 +122,18 @@ class Angarium(Server):
             f'[smarthost]\nhost = "[127.0.0.1]"\nport = {smarthost}\n',
             f'[control]\naddress = "127.0.0.1:{self.port + 1}"\n',
             f"[delivery]\nsuspended = {json.dumps(self.relay_to is None)}\n",
+            "[limits]\nsessions = 50000\n",
         ]
         if self.hook:
             (self.folder / "policy.py").write_text(self.hook)
             parts.append('[hooks]\nfile = "policy.py"\n')
         (self.folder / "angarium.toml").write_text("\n".join(parts))
+
+    def metrics(self) -> dict[str, float]:
+        """The figures that have no labels, by name."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port + 1}/metrics", timeout=30) as reply:
+            lines = reply.read().decode().splitlines()
+        return {name: float(value) for name, _, value in (line.partition(" ") for line in lines if line[:1] != "#")}
 
     def launch(self) -> None:
         command = str(Path(sys.executable).parent / "angarium")

@@ -250,7 +250,7 @@ class Route(Struct, frozen=True, kw_only=True, tag_field="type", tag="route"):
     hosts: tuple[str, ...] = ()
 
 
-class NoRoute(Struct, frozen=True, kw_only=True, tag_field="type", tag="no_route"):
+class NoRoute(Struct, frozen=True, kw_only=True, tag_field="type", tag="none"):
     """route::NoRoute: entries fail now (`failed`), or wait and come again."""
 
     failed: bool
@@ -326,15 +326,20 @@ class Control(Struct, frozen=True, kw_only=True, omit_defaults=True):
     where: Predicate = Predicate()
     by: str = ""
     why: str = ""
+    # Hold: its own deadline.
     until: int | None = None
+    # Lift and resume: the standing rule's number; 0: by its predicate.
+    rule: int = 0
+    # Reroute: the new route tag; None: the routes are asked for anew.
+    tag: str | None = None
 
 
 class Controlled(Struct, frozen=True):
-    """What a control did, durable."""
+    """What a control did, durable. `rule`: the number of a standing rule, 0 for a one-shot."""
 
-    lsn: int
     changed: int
     too_late: int = 0
+    rule: int = 0
 
 
 class Entry(Struct, frozen=True, kw_only=True):

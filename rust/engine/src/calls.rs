@@ -258,7 +258,9 @@ fn table<T: DeserializeOwned + Default>(bytes: &[u8]) -> Result<T, CallError> {
 }
 
 fn required<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CallError> {
-    rmp_serde::from_slice(bytes).map_err(|error| CallError::Invalid(error.to_string()))
+    // Addresses come as text, which serde takes only from a format that says it is for people.
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes).with_human_readable();
+    T::deserialize(&mut deserializer).map_err(|error| CallError::Invalid(error.to_string()))
 }
 
 fn encoded(cursor: Cursor) -> ByteBuf {
@@ -364,4 +366,20 @@ pub fn peer(address: &str, port: u16) -> Option<SocketAddr> {
     // A link-local address comes with its zone, which no table of ours knows.
     let ip: IpAddr = address.split('%').next()?.parse().ok()?;
     Some(SocketAddr::new(ip, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `angarium.engine.Plan` is written by msgspec.
+    const PLAN: &[u8] = b"\x83\xa5hosts\x91\x83\xa4name\xaamx.example\xa9addresses\x92\xa9192.0.2.1\xab2001:db8::1\
+        \xa4port\x00\xa6source\xa9192.0.2.9\xa4rate\x82\xa8messages\x05\xa3per\xcd\x03\xe8";
+
+    #[test]
+    fn addresses_come_as_text() {
+        let plan: Plan = required(PLAN).unwrap();
+        assert_eq!(plan.hosts[0].addresses, ["192.0.2.1", "2001:db8::1"].map(|ip| ip.parse::<IpAddr>().unwrap()));
+        assert_eq!(plan.source, Some("192.0.2.9".parse().unwrap()));
+    }
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import random
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import trio
@@ -31,6 +32,8 @@ FOR_EVER = 1 << 52
 # Lanes pulled at once, and being looked up at once.
 BATCH = 64
 AT_ONCE = 256
+# Lanes that get a new plan at once when the settings change; the others within the validity of theirs.
+REMEMBERED = 50_000
 
 __all__ = ["Planned", "Planner", "serve"]
 
@@ -57,12 +60,16 @@ class Planner:
     def __init__(self, settings: site.Settings, lookups: Lookups, *, chance: random.Random) -> None:
         self._lookups = lookups
         self._chance = chance
+        self.on_change: Callable[[], None] = lambda: None
+        self.generation = 0
         self.use(settings)
 
     def use(self, settings: site.Settings) -> None:
-        """Other settings from the next plan on (reload)."""
+        """Other settings from the next plan on (reload); whoever serves plans makes all of them anew."""
+        self.generation += 1
         self._settings = settings
         self._own_windows = {(row.host.bare, row.port): row for row in settings.route if row.host is not None}
+        self.on_change()
 
     async def plan(self, lane: Lane) -> Planned:
         """Never raises for what DNS says."""
@@ -140,26 +147,41 @@ async def serve(
     """Gives the engine the plans that it wants until cancelled."""
     wanted = trio.Event()
     room = trio.Semaphore(AT_ONCE)
+    known: OrderedDict[int, Lane] = OrderedDict()
+    generation = planner.generation
 
-    async def make(want: _core.LaneWanted) -> None:
+    async def make(number: int, lane: Lane) -> None:
         try:
-            planned = await planner.plan(lane_of(want))
-            bridge.set_plan(want.lane, planned.plan, valid=now() + planned.valid)
+            planned = await planner.plan(lane)
+            if not bridge.set_plan(number, planned.plan, valid=now() + planned.valid):
+                known.pop(number, None)
         finally:
             room.release()
+
+    def pull() -> list[tuple[int, Lane]]:
+        """Lanes that want a plan; behind a change of the settings all that are known."""
+        nonlocal generation
+        if generation != planner.generation:
+            generation = planner.generation
+            return list(known.items())
+        return [(want.lane, lane_of(want)) for want in bridge.engine.wanted_plans(BATCH)]
 
     def wake() -> None:
         wanted.set()
 
     bridge.on_flag("plan_wanted", wake)
+    planner.on_change = wake
     async with trio.open_nursery() as nursery:
         task_status.started()
         while True:
-            batch = bridge.engine.wanted_plans(BATCH)
-            for want in batch:
+            batch = pull()
+            for number, lane in batch:
+                known[number] = lane
                 await room.acquire()
-                nursery.start_soon(make, want)
-            if len(batch) == BATCH:
+                nursery.start_soon(make, number, lane)
+            while len(known) > REMEMBERED:
+                known.popitem(last=False)
+            if len(batch) >= BATCH:
                 await trio.lowlevel.checkpoint()
                 continue
             await wanted.wait()

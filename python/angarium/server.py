@@ -9,6 +9,7 @@ policy file again (not addresses, folders and the spool's sizes: those need a re
 from __future__ import annotations
 
 import gc
+import hashlib
 import importlib.metadata
 import os
 import random
@@ -27,7 +28,7 @@ import trio
 
 from . import _core, delivery, intake, journal, routing, web
 from .dns import Lookups
-from .engine import Bridge, Recovered, compile_policy, supervise
+from .engine import Bridge, Control, Predicate, Recovered, compile_policy, supervise
 from .errors import AngariumError, EngineError, HookError, PolicyError, StartError
 from .intake import Listening
 from .journal import Journal
@@ -131,11 +132,12 @@ class House:
             async with trio.open_nursery() as bridge:
                 await bridge.start(self.bridge.run)
                 recovered = await self.recover()
+                await self.refresh_routes()
                 async with trio.open_nursery() as rooms:
                     self.open_rooms(rooms)
                     async with trio.open_nursery() as doors:
                         self.open_listeners(doors)
-                        doors.start_soon(self.watch_signals)
+                        doors.start_soon(self.watch_signals, doors)
                         task_status.started(self.running(recovered))
                         await self.stopping.asked.wait()
                         self.say("stopping: no new mail, waiting for what is under way (once more: at once)")
@@ -159,6 +161,15 @@ class House:
         gc.collect()
         gc.freeze()
         return recovered
+
+    async def refresh_routes(self) -> None:
+        """Routes are remembered over a restart: when the settings say other ones, all are asked for anew."""
+        digest, file = routing_digest(self.settings), self.settings.data_folder / "routing.digest"
+        if file.exists() and file.read_text() == digest:
+            return
+        why = "the settings of routes have changed"
+        await self.bridge.control(Control(kind="reroute", where=Predicate(all=True), by="server", why=why))
+        file.write_text(digest)
 
     def open_rooms(self, nursery: trio.Nursery) -> None:
         rooms: dict[str, Callable[[], Awaitable[None]]] = {
@@ -200,19 +211,19 @@ class House:
             stop=self.stopping.ask,
         )
 
-    async def watch_signals(self) -> None:
+    async def watch_signals(self, nursery: trio.Nursery) -> None:
         try:
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
                 async for number in signals:
                     if number == signal.SIGHUP:
-                        self.read_again()
+                        self.read_again(nursery)
                     else:
                         self.stopping.ask()
         except RuntimeError:
             # Outside the main thread whoever started us calls `Running.stop`.
             return
 
-    def read_again(self) -> None:
+    def read_again(self, nursery: trio.Nursery) -> None:
         """Tables, hooks and routes anew; what cannot be used leaves everything as it was."""
         try:
             settings = self.reload() if self.reload else self.settings
@@ -226,6 +237,7 @@ class House:
         self.router.use(settings)
         self.planner.use(settings)
         self.settings = settings
+        nursery.start_soon(self.refresh_routes)
         log.info("settings and policy read again", generation=generation)
 
     async def stop_engine(self) -> None:
@@ -311,6 +323,12 @@ def refuse_moves(before: Settings, after: Settings) -> None:
     changed = [key for key, is_moved in moved.items() if is_moved]
     if changed:
         raise StartError(f"{', '.join(changed)} cannot be changed while the server runs; restart it")
+
+
+def routing_digest(settings: Settings) -> str:
+    """What routes are made from, as one short text."""
+    tables = (settings.server, settings.local, settings.route, settings.tag, settings.smarthost, settings.delivery.port)
+    return hashlib.sha256(repr(tables).encode()).hexdigest()
 
 
 def greeting(settings: Settings, addresses: tuple[str, ...], recovered: Recovered) -> list[str]:

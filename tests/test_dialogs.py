@@ -1,0 +1,106 @@
+"""Plays every `tests/dialogs/*.dialog` over a socket: in the pieces it is written in, and byte by byte.
+
+The server is `angarium.smtp.Server` with the small driver below. With ANGARIUM_DIALOGS=host:port the dialogs that need
+no settings of their own are also played to the server that listens there.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+from angarium.smtp import Body, Broken, Data, Early, End, Mail, Rcpt, Server
+
+from tests.dialog import Dialog, Player, read_dialog
+
+FOLDER = Path(__file__).parent / "dialogs"
+DIALOGS = [read_dialog(path) for path in sorted(FOLDER.glob("*.dialog"))]
+
+
+@dataclass(slots=True)
+class Driver:
+    """Serves one connection as a dialog's header says, and keeps the content of what was accepted."""
+
+    dialog: Dialog
+    kept: list[bytes] = field(default_factory=list)
+    content: bytearray = field(default_factory=bytearray)
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        with suppress(trio.BrokenResourceError):
+            await self.session(stream, Server("mx.example", **self.dialog.settings))  # type: ignore[arg-type]
+        await stream.aclose()
+
+    async def session(self, stream: trio.SocketStream, server: Server) -> None:
+        if not self.dialog.early:
+            server.greet()
+        while True:
+            await stream.send_all(server.data_to_send())
+            data = b"" if server.is_closed else await stream.receive_some(65_536)
+            if not data:
+                return
+            server.receive_data(data)
+            while (event := server.next_event()) is not None:
+                self.take(server, event)
+
+    def take(self, server: Server, event: object) -> None:
+        """The site's judgement of one event."""
+        match event:
+            case Early():
+                server.refuse(554, "You spoke before the greeting", enhanced="5.7.1")
+            case Body(piece):
+                self.content += piece
+            case Broken():
+                self.content.clear()
+        if not server.awaits:
+            return
+        match event:
+            case Mail(sender) if sender in self.dialog.refusals:
+                self.refuse(server, sender)
+            case Rcpt(recipient) if recipient in self.dialog.refusals:
+                self.refuse(server, recipient)
+            case Data() if "DATA" in self.dialog.refusals:
+                self.refuse(server, "DATA")
+            case End() if "." in self.dialog.refusals:
+                self.content.clear()
+                self.refuse(server, ".")
+            case End():
+                self.kept.append(bytes(self.content))
+                self.content.clear()
+                server.accept()
+            case _:
+                server.accept()
+
+    def refuse(self, server: Server, what: str) -> None:
+        code, text = self.dialog.refusals[what]
+        enhanced, _, words = text.partition(" ")
+        server.reply(code, words, enhanced=enhanced)
+
+
+@pytest.mark.parametrize("bytewise", [False, True], ids=["pieces", "bytes"])
+@pytest.mark.parametrize("dialog", DIALOGS, ids=lambda dialog: dialog.name)
+async def test_library(dialog: Dialog, bytewise: bool):
+    driver = Driver(dialog)
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, driver.serve, 0, host="127.0.0.1"))
+        async with await trio.open_tcp_stream(*listeners[0].socket.getsockname()) as stream:
+            await Player(stream, kept=lambda: driver.kept).play(dialog, bytewise=bytewise)
+        nursery.cancel_scope.cancel()
+
+
+if ADDRESS := os.environ.get("ANGARIUM_DIALOGS"):
+
+    @pytest.mark.parametrize("dialog", [d for d in DIALOGS if d.fits_any_server], ids=lambda dialog: dialog.name)
+    async def test_server(dialog: Dialog):
+        host, _, port = ADDRESS.rpartition(":")
+        async with await trio.open_tcp_stream(host, int(port)) as stream:
+            await Player(stream).play(dialog)
+
+
+def test_there_are_enough():
+    assert len(DIALOGS) >= 60
+    assert all(dialog.about for dialog in DIALOGS), "each says what it shows"

@@ -207,7 +207,7 @@ impl Index {
         let (kind, state) = (control.kind, self.state(slot));
         let in_flight = state == EntryState::Leased;
         let done = match (kind, state) {
-            (_, EntryState::Owing) => false,
+            (_, EntryState::Owing) | (ControlKind::Hold | ControlKind::Suspend, EntryState::Held) => false,
             (ControlKind::Reroute, _) => true,
             (ControlKind::Release, EntryState::Held) => {
                 self.release_slot(slot, now);
@@ -215,7 +215,6 @@ impl Index {
             }
             (ControlKind::Retry, _) => self.retry_slot(slot, now),
             (ControlKind::Release, _) => false,
-            (ControlKind::Hold | ControlKind::Suspend, EntryState::Held) => false,
             _ if in_flight => {
                 self.stop_in_flight(slot, Stopped::of(control));
                 true

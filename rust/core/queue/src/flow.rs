@@ -239,7 +239,7 @@ impl Fair {
             }
             for (credit, share) in self.credits.iter_mut().zip(shares) {
                 // A share of 0 would starve a class for ever, which no guarantee means.
-                let share = (*share).max(1) as i32;
+                let share = (*share).max(1).cast_signed();
                 *credit = (*credit + share).min(share);
             }
         }

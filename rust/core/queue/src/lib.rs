@@ -6,14 +6,20 @@
 //! many entries does so in steps that the caller bounds.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod check;
 mod control;
 mod entry;
 mod flow;
 mod index;
 mod lane;
 mod limiter;
+#[cfg(test)]
+mod limiter_tests;
 mod lines;
 mod messages;
+#[cfg(test)]
+mod model_tests;
 mod node;
 mod page;
 mod parking;

@@ -28,7 +28,7 @@ impl Index {
     /// what is kept for a lane that cannot use it, and asks for a plan.
     pub(crate) fn update_lane(&mut self, lane: u32) {
         let record = &self.lanes[lane];
-        let works = record.ready > 0 && record.asleep_until == 0;
+        let works = !record.fair.is_empty() && record.asleep_until == 0;
         let waits = record.parked != NONE;
         let more = record.hungry && record.idle() > 0 || record.useful() > 0;
         let runs = works && record.has_plan && !waits && more && !(record.probing && record.leased > 0);

@@ -214,16 +214,24 @@ impl Index {
         for limiter in self.lanes[lane].limiters() {
             self.limiters[limiter].spend(now);
         }
-        if self.nodes.slots[node].is(Mark::Limited) {
-            self.spend_of_node(node, now);
-        }
+        self.spend_of_node(node, now);
     }
 }
 
 /// Nodes that wait for a limiter of their own.
 impl Index {
+    /// The node's own limiter, unless it is one of its lane's too: then it counts once.
+    fn own_limiter(&self, node: u32) -> Option<u32> {
+        let record = &self.nodes.slots[node];
+        if !record.is(Mark::Limited) {
+            return None;
+        }
+        let limiter = *self.nodes.limiters.get(&node)?;
+        (record.lane == NONE || self.lanes[record.lane].limiters().all(|other| other != limiter)).then_some(limiter)
+    }
+
     fn spend_of_node(&mut self, node: u32, now: Millis) {
-        let Some(&limiter) = self.nodes.limiters.get(&node) else { return };
+        let Some(limiter) = self.own_limiter(node) else { return };
         if self.nodes.slots[node].is(Mark::Granted) {
             self.nodes.slots[node].mark(Mark::Granted, false);
             self.limiters[limiter].granted -= 1;
@@ -233,10 +241,7 @@ impl Index {
 
     /// The node's own limiter, if it has no token for it.
     pub(crate) fn bar_of_node(&mut self, node: u32, now: Millis) -> Option<u32> {
-        if !self.nodes.slots[node].is(Mark::Limited) {
-            return None;
-        }
-        let limiter = *self.nodes.limiters.get(&node)?;
+        let limiter = self.own_limiter(node)?;
         if self.limiters[limiter].waiting > 0 {
             self.tend(limiter, now);
         }
@@ -256,6 +261,9 @@ impl Index {
         self.nodes.slots[node].child = flow;
         self.nodes.slots[node].stand = Stand::Parked;
         self.arrive(owner, flow);
+        if self.nodes.slots[node].lane != NONE {
+            self.update_lane(self.nodes.slots[node].lane);
+        }
         self.set_alarm(limiter, now);
     }
 

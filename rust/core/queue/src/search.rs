@@ -17,7 +17,7 @@ impl Predicate {
     }
 }
 
-fn agrees<T: PartialEq>(wanted: Option<T>, has: T) -> bool {
+fn agrees<T: PartialEq + Copy>(wanted: Option<T>, has: T) -> bool {
     wanted.is_none_or(|wanted| wanted == has)
 }
 

@@ -29,7 +29,7 @@ impl Default for Table {
     }
 }
 
-/// Spreads a key over 64 bits (the finaliser of MurmurHash3).
+/// Spreads a key over 64 bits (the finaliser of `MurmurHash3`).
 pub(crate) fn mix(key: u64) -> u64 {
     let key = (key ^ key >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
     let key = (key ^ key >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);

@@ -59,7 +59,7 @@ impl Index {
             self.lanes[lane].hungry = true;
             return Some(Take::Probing);
         }
-        if record.ready == 0 || record.fair.is_empty() {
+        if record.fair.is_empty() {
             return Some(self.nothing(lane));
         }
         if record.parked == NONE {

@@ -228,7 +228,7 @@ pub struct BackOff {
 }
 
 impl Default for BackOff {
-    /// A minute to an hour, as Postfix' minimal_backoff_time and exim's host retries are in the field.
+    /// A minute to an hour, as Postfix' `minimal_backoff_time` and exim's host retries are in the field.
     fn default() -> Self {
         Self { first: 60_000, most: 3_600_000 }
     }

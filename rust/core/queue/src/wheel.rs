@@ -32,7 +32,7 @@ impl Default for Wheel {
 impl Wheel {
     /// Level and slot of a time beyond `elapsed`: the highest digit in which they differ.
     fn place(&self, due: Millis) -> (usize, usize) {
-        let level = (63 - (due ^ self.elapsed).leading_zeros()) / SLOT_BITS;
+        let level = (due ^ self.elapsed).ilog2() / SLOT_BITS;
         let slot = due >> (level * SLOT_BITS) & (SLOTS as u64 - 1);
         (level as usize, slot as usize)
     }
@@ -102,7 +102,9 @@ impl Wheel {
             }
             *steps -= 1;
             self.pending.remove(entries, entry);
-            if entries[entry].due() <= now {
+            // Only what is due at the very beginning of its slot leaves; the rest goes to finer slots, so that a late
+            // call still gives entries in the order of their due times.
+            if entries[entry].due() <= self.elapsed {
                 entries[entry].set_spot(Spot::Nowhere);
                 return Some(entry);
             }

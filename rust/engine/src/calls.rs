@@ -151,7 +151,7 @@ impl Engine {
         let predicate: Predicate = table(predicate)?;
         self.cold(move |running, _| match running.intake.ledger.find(&predicate, &after, limit) {
             Ok(found) => finished(&found),
-            Err(error @ FindError::Place) => Err(Problem::new("invalid", error.to_string())),
+            Err(error @ (FindError::Place | FindError::Predicate(_))) => Err(Problem::new("invalid", error.to_string())),
         })
     }
 
@@ -307,6 +307,7 @@ fn load_problem(error: LoadError) -> Problem {
     let word = match &error {
         LoadError::Unknown | LoadError::NoRecipient(_) => "not-found",
         LoadError::Lost(_) => "lost",
+        LoadError::Unreadable(_) => "fault",
     };
     Problem::new(word, error.to_string())
 }

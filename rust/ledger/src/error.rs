@@ -63,6 +63,9 @@ pub enum LoadError {
     /// Its bytes fail their check or are gone: the entries are closed as `lost` and the fault is shown.
     #[error("the content is lost: {0}")]
     Lost(String),
+    /// The disk does not give it now; nothing is changed.
+    #[error("the content cannot be read now: {0}")]
+    Unreadable(String),
     /// It has no such recipient.
     #[error("the message has no recipient {0}")]
     NoRecipient(u32),
@@ -71,6 +74,8 @@ pub enum LoadError {
 /// Why a listing is not given.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FindError {
+    #[error(transparent)]
+    Predicate(#[from] ControlError),
     #[error("the place to go on from is not one that a listing gave")]
     Place,
 }
@@ -84,7 +89,9 @@ pub enum ControlError {
     NoRule(u64),
     #[error("a control that touches everything must say so (`all`)")]
     Unbounded,
-    #[error("this control needs {0}")]
+    #[error("{0:?} is neither a message nor a recipient")]
+    Id(String),
+    #[error("this needs {0}")]
     Missing(&'static str),
 }
 
@@ -115,5 +122,16 @@ impl CommitError {
 
     pub(crate) fn journal(error: angarium_spool::CommitError) -> Self {
         Self::of(FaultKind::Journal, error)
+    }
+}
+
+impl From<angarium_spool::SpoolError> for OpenError {
+    fn from(error: angarium_spool::SpoolError) -> Self {
+        use angarium_spool::SpoolError;
+        match error {
+            SpoolError::Held => Self::Held,
+            SpoolError::Newer { .. } => Self::Newer(error.to_string()),
+            _ => Self::Unreadable(error.to_string()),
+        }
     }
 }

@@ -5,9 +5,12 @@
 
 use std::sync::Arc;
 
-use angarium_nouns::record::{BodyRef, CONTENT_VERSION, ContentHead, EntryState, Recipient, Recipients};
+use angarium_nouns::record::{BodyRef, CONTENT_VERSION, ContentHead, EntryState, Recipient, Recipients, Successor};
 use angarium_nouns::{Millis, Reason};
+use angarium_queue::MAX_NUMBER;
 use angarium_spool::BodyFile;
+
+use crate::state::Reports;
 
 /// The body: bytes for the record itself, or a finished file of its own (S7: bodies above 1 MiB).
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub enum Body {
 pub enum PrepareError {
     #[error("a message without recipients promises nothing")]
     NoRecipients,
+    #[error("a message has 16777216 recipients at most")]
+    TooManyRecipients,
     #[error("the record is larger than 4 GiB")]
     TooLarge,
 }
@@ -33,20 +38,25 @@ pub(crate) struct PreparedRecipient {
     pub domain: Box<str>,
     pub tag: Box<str>,
     pub tenant: Box<str>,
+    /// Waiting or held.
     pub state: EntryState,
     pub due: Millis,
     pub reason: Reason,
-    /// A failure of it makes a report (may-report, NOTIFY, a sender to tell).
-    pub reports: bool,
 }
 
-/// What the commit needs of a message, in one allocation that the state may keep beyond the call.
+/// What commit and received fact need of a message, in one allocation that outlives the call.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub recipients: Vec<PreparedRecipient>,
     pub addresses: Vec<Box<str>>,
+    pub sender: Box<str>,
     pub sender_hash: u32,
+    pub peer: Box<str>,
+    pub tenant: Box<str>,
+    pub campaign: Box<str>,
     pub size: u64,
+    pub successor: Successor,
+    pub reports: Reports,
 }
 
 /// A record ready to be committed. Immutable: what was checked stays true.
@@ -68,6 +78,9 @@ impl Incoming {
     pub fn prepare(mut head: ContentHead, recipients: &[Recipient], body: Body) -> Result<Self, PrepareError> {
         if recipients.is_empty() {
             return Err(PrepareError::NoRecipients);
+        }
+        if recipients.len() > MAX_NUMBER as usize {
+            return Err(PrepareError::TooManyRecipients);
         }
         head.version = CONTENT_VERSION;
         head.recipients = Recipients::build(recipients);
@@ -122,18 +135,38 @@ impl Body {
 
 impl Prepared {
     pub(crate) fn new(head: &ContentHead, recipients: &[Recipient]) -> Self {
+        let reporting = recipients.iter().filter(|recipient| reports(head, recipient)).count();
         Self {
             recipients: recipients.iter().map(|one| PreparedRecipient::new(head, one)).collect(),
             addresses: recipients.iter().map(|one| one.address.as_str().into()).collect(),
+            sender: head.sender.as_str().into(),
             sender_hash: sender_hash(&head.sender),
+            peer: head.session.peer.as_str().into(),
+            tenant: head.tenant.as_str().into(),
+            campaign: head.campaign.as_str().into(),
             size: head.body.length,
+            successor: head.successor,
+            reports: match reporting {
+                0 => Reports::None,
+                all if all == recipients.len() => Reports::All,
+                _ => Reports::Mixed,
+            },
         }
     }
 }
 
+/// Whether a failure of this recipient is reported: it may be, NOTIFY wants it, and there is a sender to tell.
+pub(crate) fn reports(head: &ContentHead, recipient: &Recipient) -> bool {
+    recipient.may_report && recipient.notify.wants_failure() && !report_address(head, recipient).is_empty()
+}
+
+/// Whom a report goes to.
+pub(crate) fn report_address<'a>(head: &'a ContentHead, recipient: &'a Recipient) -> &'a str {
+    recipient.sender.as_deref().unwrap_or(&head.sender)
+}
+
 impl PreparedRecipient {
     fn new(head: &ContentHead, recipient: &Recipient) -> Self {
-        let sender = recipient.sender.as_deref().unwrap_or(&head.sender);
         let tenant = if recipient.tenant.is_empty() { &head.tenant } else { &recipient.tenant };
         Self {
             domain: domain_key(&recipient.address).into(),
@@ -142,13 +175,12 @@ impl PreparedRecipient {
             state: recipient.state,
             due: recipient.due,
             reason: recipient.reason,
-            reports: recipient.may_report && recipient.notify.wants_failure() && !sender.is_empty(),
         }
     }
 }
 
 /// The key of the domain behind the last `@`: lower case and ASCII as [`angarium_nouns::Host`] writes it.
-fn domain_key(address: &str) -> String {
+pub(crate) fn domain_key(address: &str) -> String {
     let domain = address.rsplit_once('@').map_or("", |(_, domain)| domain);
     if domain.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-')) {
         return domain.to_owned();

@@ -3,14 +3,12 @@
 //! A lease is some recipients of one message that share a lane. Whoever took it answers each entry once, by
 //! `settle` or `give_back`; an answer for an entry that is not leased any more changes nothing.
 
-use std::ops::Deref;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use angarium_nouns::record::ContentHead;
 use angarium_nouns::{Class, Judgement, MessageId, Millis, Reply, Scope};
-use angarium_spool::{BodyReader, Place};
+use angarium_spool::Place;
 
 use crate::route::{LaneKey, Plan};
 
@@ -103,30 +101,4 @@ pub struct Sleep<'a> {
     pub object: &'a str,
     pub judgement: Judgement,
     pub reply: Option<&'a Reply>,
-}
-
-/// Content read back and verified.
-pub struct Content {
-    pub head: ContentHead,
-    pub body: ContentBody,
-}
-
-pub enum ContentBody {
-    Inline(InlineBody),
-    File(BodyReader),
-}
-
-/// The body's bytes behind the head, without a copy of their own.
-#[derive(Debug)]
-pub struct InlineBody {
-    pub(crate) payload: Vec<u8>,
-    pub(crate) start: usize,
-}
-
-impl Deref for InlineBody {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.payload[self.start..]
-    }
 }

@@ -6,28 +6,46 @@
 //! Who delivers, who decides routes and who sleeps until something is due stands above.
 #![forbid(unsafe_code)]
 
+mod checkpoint;
+mod clock;
+mod commit;
+mod content;
 mod control;
 mod error;
+mod facts;
 mod incoming;
+mod journal;
+mod lanes;
 mod lease;
 mod ledger;
+mod listing;
+mod maintain;
+mod orders;
 mod predicate;
 mod reader;
+mod recover;
+mod reports;
 mod retry;
 mod route;
+mod routes;
+mod rules;
+mod settle;
+mod sleep;
+mod state;
 mod stats;
+mod words;
 
-pub use angarium_spool::{BodyFile, BodyReader, BodyWriter, Disk, SpoolSettings};
+pub use content::{Content, ContentBody, InlineBody};
 pub use control::{Control, ControlDone, ControlKind};
 pub use error::{CommitError, ControlError, FaultKind, FindError, LoadError, OpenError, ReadError};
 pub use incoming::{Body, Incoming, PrepareError};
-pub use lease::{
-    Content, ContentBody, EntryId, InlineBody, LaneId, LaneRun, LaneWanted, Lease, LeasedEntry, RouteWanted,
-    Settlement, Sleep,
-};
-pub use ledger::{Flushed, Ledger, LedgerPolicy, LedgerSettings, Opening, RecoveryReport, Waker};
+pub use lease::{EntryId, LaneId, LaneRun, LaneWanted, Lease, LeasedEntry, RouteWanted, Settlement, Sleep};
+pub use ledger::{Flushed, Ledger, LedgerPolicy, LedgerSettings, RecoveryReport, Waker};
 pub use predicate::{Found, FoundEntry, MessageView, Predicate, RecipientView};
 pub use reader::{Cursor, JournalPage, JournalRecord};
+pub use recover::Opening;
 pub use retry::{RetryTable, RetryTables};
 pub use route::{LaneKey, NoRoute, Plan, PlanHost, Protocol, Rate, Route, RouteAnswer};
 pub use stats::{Histogram, LedgerStats};
+
+pub use angarium_spool::{BodyFile, BodyReader, BodyWriter, Disk, SpoolSettings};

@@ -53,7 +53,7 @@ pub struct Route {
 }
 
 /// No route: what happens to the entries of the node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoRoute {
     /// True fails the entries now (NXDOMAIN, null MX); false defers them (SERVFAIL).

@@ -1,8 +1,12 @@
 //! Counters and histograms, kept where the states change.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use angarium_nouns::Millis;
+
+use crate::ledger::Ledger;
 
 /// Buckets of a histogram: 2^n of its unit each, the last one takes the rest.
 pub const BUCKETS: usize = 32;
@@ -50,6 +54,7 @@ pub struct LedgerStats {
     /// When the oldest waiting entry was received; 0: none waits.
     pub oldest: Millis,
     pub lanes: u64,
+    /// Routes asked for, or to be asked for.
     pub routes_wanted: u64,
     pub pending_facts: u64,
     /// Milliseconds from received to delivered.
@@ -59,13 +64,97 @@ pub struct LedgerStats {
     /// Messages of a content commit.
     pub group_size: Histogram,
     pub spool_bytes: u64,
+    /// Bytes that new files may still take.
     pub spool_free: u64,
+    /// Places that the start found damaged.
     pub damaged: u64,
     /// Content or journal log is faulted; shown until an operator acts.
     pub content_fault: bool,
     pub journal_fault: bool,
+    /// New mail gets 452 until there is room.
+    pub full: bool,
     /// Expiry is frozen (clock).
     pub frozen: bool,
+}
+
+/// Figures kept while it runs, under the state lock.
+#[derive(Debug)]
+pub(crate) struct Figures {
+    pub received: u64,
+    pub recipients: u64,
+    pub delivered: u64,
+    pub deferred: u64,
+    pub failed: u64,
+    pub cancelled: u64,
+    pub lost: u64,
+    pub repeated: u64,
+    pub bounces: u64,
+    pub damaged: u64,
+    pub accept_to_delivered: Histogram,
+    pub commit_time: Histogram,
+    pub group_size: Histogram,
+    /// The last host that settled, shared by the facts that name it.
+    pub last_host: Arc<str>,
+}
+
+impl Default for Figures {
+    fn default() -> Self {
+        Self {
+            received: 0,
+            recipients: 0,
+            delivered: 0,
+            deferred: 0,
+            failed: 0,
+            cancelled: 0,
+            lost: 0,
+            repeated: 0,
+            bounces: 0,
+            damaged: 0,
+            accept_to_delivered: Histogram::default(),
+            commit_time: Histogram::default(),
+            group_size: Histogram::default(),
+            last_host: "".into(),
+        }
+    }
+}
+
+impl Ledger {
+    pub fn stats(&self, now: Millis) -> LedgerStats {
+        let spool = self.spool.stats();
+        let spool_free = self.disk.free_bytes().unwrap_or(0);
+        let mut state = self.state.lock();
+        let frozen = state.freeze.is_frozen(now);
+        let counts = state.index.counts();
+        let figures = &state.figures;
+        LedgerStats {
+            received: figures.received,
+            recipients: figures.recipients,
+            delivered: figures.delivered,
+            deferred: figures.deferred,
+            failed: figures.failed,
+            cancelled: figures.cancelled,
+            lost: figures.lost,
+            repeated: figures.repeated,
+            bounces: figures.bounces,
+            depth: counts.entries.map(|states| states.iter().sum()),
+            states: std::array::from_fn(|n| counts.entries.iter().map(|states| states[n]).sum()),
+            messages: counts.messages,
+            oldest: counts.oldest.into_iter().flatten().min().unwrap_or(0),
+            lanes: u64::from(counts.lanes),
+            routes_wanted: state.routes.wanted() as u64,
+            pending_facts: state.facts.len() as u64,
+            accept_to_delivered: figures.accept_to_delivered.clone(),
+            commit_time: figures.commit_time.clone(),
+            group_size: figures.group_size.clone(),
+            spool_bytes: spool.segment_bytes,
+            spool_free,
+            damaged: figures.damaged,
+            content_fault: spool.content_fault,
+            journal_fault: spool.journal_fault,
+            full: spool.full,
+            frozen,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -84,6 +84,11 @@ impl Names {
         self.slots.get(id.0 as usize).map_or(0, |slot| slot.generation)
     }
 
+    /// All names but the empty one, with their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (NameId, &str)> {
+        self.by_text.iter().filter(|(_, number)| **number != 0).map(|(text, number)| (NameId(*number), &**text))
+    }
+
     pub fn len(&self) -> usize {
         self.by_text.len()
     }

@@ -1,0 +1,316 @@
+//! Checkpoints: fuzzy, paged, published only when all that they reflect is durable.
+//!
+//! Pages of the index are written between changes; replaying both logs from where the checkpoint began mends them.
+//! Numbers of names keep their meaning while it is written (nothing is freed), so the names come last. What is
+//! small (rules, routes, owed reports, followers, body files) is one section each.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use angarium_nouns::names::NameId;
+use angarium_nouns::{EnhancedCode, MessageId, Millis};
+use angarium_queue::{Cursor as Slots, NodeKey};
+use angarium_spool::{CheckpointError, CheckpointWriter, Marks, Recovery};
+
+use crate::error::OpenError;
+use crate::ledger::Ledger;
+use crate::reader::Cursor;
+use crate::route::RouteAnswer;
+use crate::rules::Rule;
+use crate::state::{Follower, NodeWords, State};
+use crate::words::Words;
+
+/// Sections, by number; numbers are never reused.
+const NAMES: u16 = 1;
+const INDEX: u16 = 2;
+const OWED: u16 = 3;
+const RULES: u16 = 4;
+const ROUTES: u16 = 5;
+const FOLLOWERS: u16 = 6;
+const BODIES: u16 = 7;
+const LAST: u16 = 8;
+
+/// Octets of a record in the small sections; a page holds several.
+const RECORD: usize = 8 * 1024;
+
+/// A checkpoint on its way.
+pub(crate) struct Writing {
+    writer: CheckpointWriter,
+    at: Option<Slots>,
+    /// Facts up to here are reflected: they must be durable before it is published.
+    facts: Option<u64>,
+    reflects: Marks,
+}
+
+#[derive(Serialize, Deserialize)]
+struct NameRow {
+    /// 0 domains, 1 tags, 2 tenants, 3 campaigns.
+    table: u8,
+    number: u32,
+    text: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OwedRow {
+    id: MessageId,
+    number: u32,
+    code: u16,
+    enhanced: Option<(u8, u16, u16)>,
+    text: String,
+    host: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RouteRow {
+    domain: String,
+    tag: String,
+    tls: u8,
+    answer: RouteAnswer,
+    valid: Millis,
+    stale: Millis,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LastRow {
+    order: u64,
+    newest_fact: Millis,
+}
+
+impl Ledger {
+    /// One bounded step of a checkpoint. True: call again soon.
+    pub(crate) fn checkpoint_step(&self, writing: &mut Option<Writing>, now: Millis) -> Result<bool, CheckpointError> {
+        let Some(current) = writing else {
+            *writing = Some(self.begin_checkpoint()?);
+            return Ok(true);
+        };
+        if current.at.is_some() {
+            return self.write_page(current).map(|()| true);
+        }
+        let Some(facts) = current.facts else {
+            self.write_small_sections(current, now)?;
+            return Ok(true);
+        };
+        if self.state.lock().facts.durable() < facts {
+            return Ok(true);
+        }
+        if let Some(done) = writing.take() {
+            self.end_quarantine();
+            let reflects = Marks { journal: self.state.lock().facts.flushed(), ..done.reflects };
+            done.writer.publish(reflects)?;
+        }
+        Ok(false)
+    }
+
+    fn begin_checkpoint(&self) -> Result<Writing, CheckpointError> {
+        let applied = {
+            let mut state = self.state.lock();
+            state.quarantine = Some(Vec::new());
+            state.marks()
+        };
+        match self.spool.begin_checkpoint(applied) {
+            Ok(writer) => Ok(Writing { writer, at: Some(Slots::default()), facts: None, reflects: applied }),
+            Err(error) => {
+                self.end_quarantine();
+                Err(error)
+            }
+        }
+    }
+
+    /// Names that were kept for the checkpoint's sake are free again.
+    pub(crate) fn end_quarantine(&self) {
+        let mut state = self.state.lock();
+        for key in state.quarantine.take().unwrap_or_default() {
+            state.names.release(key);
+        }
+    }
+
+    fn write_page(&self, writing: &mut Writing) -> Result<(), CheckpointError> {
+        let Some(from) = writing.at else { return Ok(()) };
+        let mut page = Vec::with_capacity(CheckpointWriter::MAX_RECORD);
+        writing.at = self.state.lock().index.write_page(from, CheckpointWriter::MAX_RECORD, &mut page);
+        if page.is_empty() { Ok(()) } else { writing.writer.write(INDEX, &page) }
+    }
+
+    fn write_small_sections(&self, writing: &mut Writing, now: Millis) -> Result<(), CheckpointError> {
+        let sections = {
+            let mut state = self.state.lock();
+            writing.facts = Some(state.facts.hurry());
+            writing.reflects = state.marks();
+            state.small_sections(now)
+        };
+        for (section, rows) in sections {
+            for row in rows {
+                writing.writer.write(section, &row)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rows gathered into records of some kilobytes: MessagePack values back to back.
+#[derive(Default)]
+struct Rows(Vec<Vec<u8>>);
+
+impl Rows {
+    fn add<T: Serialize>(&mut self, row: &T) {
+        if self.0.last().is_none_or(|record| record.len() >= RECORD) {
+            self.0.push(Vec::new());
+        }
+        if let Some(record) = self.0.last_mut() {
+            // Writing into a Vec cannot fail.
+            let _ = rmp_serde::encode::write(record, row);
+        }
+    }
+
+    fn of<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Vec<Vec<u8>> {
+        let mut all = Self::default();
+        rows.into_iter().for_each(|row| all.add(&row));
+        all.0
+    }
+}
+
+impl State {
+    fn marks(&self) -> Marks {
+        Marks { content: self.content_applied, journal: self.facts.flushed(), copied: self.copies_applied }
+    }
+
+    fn small_sections(&self, now: Millis) -> Vec<(u16, Vec<Vec<u8>>)> {
+        let owed = self.owed.iter().map(|(id, number, words)| OwedRow {
+            id,
+            number,
+            code: words.code,
+            enhanced: words.enhanced.map(|code| (code.0, code.1, code.2)),
+            text: words.text.to_string(),
+            host: words.host.to_string(),
+        });
+        let routes = self.routes.iter().filter_map(|record| {
+            Some(RouteRow {
+                domain: self.names.domains.text(record.key.domain).to_owned(),
+                tag: self.names.tags.text(record.key.tag).to_owned(),
+                tls: record.key.tls,
+                answer: record.answer.clone()?,
+                valid: record.valid,
+                stale: record.stale,
+            })
+        });
+        let followers = self.followers.iter().map(|(name, follower)| (name, follower.cursor, follower.claims));
+        vec![
+            (NAMES, self.names.rows()),
+            (OWED, Rows::of(owed)),
+            (RULES, Rows::of(self.rules.iter())),
+            (ROUTES, Rows::of(routes.filter(|route| route.stale > now))),
+            (FOLLOWERS, Rows::of(followers)),
+            (BODIES, Rows::of(self.bodies.iter())),
+            (LAST, Rows::of([LastRow { order: self.rules.last, newest_fact: now }])),
+        ]
+    }
+}
+
+impl crate::state::NameTables {
+    fn rows(&self) -> Vec<Vec<u8>> {
+        let tables = [&self.domains, &self.tags, &self.tenants, &self.campaigns];
+        let rows = tables.into_iter().zip(0u8..).flat_map(|(names, table)| {
+            names.iter().map(move |(id, text)| NameRow { table, number: id.0, text: text.to_owned() })
+        });
+        Rows::of(rows)
+    }
+}
+
+/// Takes a checkpoint in; gives the time of its newest fact. The spool chose one whose pages are intact; one that is not understood stops the start.
+pub(crate) fn read(recovery: &Recovery, state: &mut State, now: Millis) -> Result<Millis, OpenError> {
+    let marks = recovery.checkpoint_marks();
+    (state.content_applied, state.copies_applied) = (marks.content, marks.copied);
+    state.facts.flushed_to(marks.journal);
+    let names = read_names(recovery)?;
+    read_index(recovery, &names, state, now)?;
+    for row in rows::<OwedRow>(recovery, OWED)? {
+        let enhanced = row.enhanced.map(|(class, subject, detail)| EnhancedCode(class, subject, detail));
+        let words = Words { code: row.code, enhanced, text: row.text.into(), host: row.host.into() };
+        if state.index.entry(row.id, row.number).is_some() {
+            state.owed.add(row.id, row.number, words, now);
+        }
+    }
+    for rule in rows::<Rule>(recovery, RULES)? {
+        state.stand(rule, now).map_err(|error| OpenError::NotUnderstood(error.to_string()))?;
+    }
+    for row in rows::<RouteRow>(recovery, ROUTES)?.into_iter().filter(|row| row.stale > now) {
+        state.restore_route((&row.domain, &row.tag, row.tls), row.answer, row.valid, row.stale);
+    }
+    for (name, cursor, claims) in rows::<(String, Cursor, bool)>(recovery, FOLLOWERS)? {
+        state.followers.insert(name, Follower { cursor, claims });
+    }
+    for (id, name) in rows::<(MessageId, Box<str>)>(recovery, BODIES)? {
+        if state.index.message(id).is_some() {
+            state.bodies.insert(id, name);
+        }
+    }
+    let mut newest_fact = 0;
+    for row in rows::<LastRow>(recovery, LAST)? {
+        state.rules.last = state.rules.last.max(row.order);
+        newest_fact = row.newest_fact;
+    }
+    state.tidy();
+    Ok(newest_fact)
+}
+
+fn rows<T: DeserializeOwned>(recovery: &Recovery, section: u16) -> Result<Vec<T>, OpenError> {
+    let mut rows = Vec::new();
+    for page in recovery.section(section) {
+        let page = page.map_err(|error| OpenError::Unreadable(error.to_string()))?;
+        let mut rest = page.as_slice();
+        while !rest.is_empty() {
+            let row = rmp_serde::decode::from_read(&mut rest);
+            rows.push(row.map_err(|error| OpenError::NotUnderstood(format!("checkpoint: {error}")))?);
+        }
+    }
+    Ok(rows)
+}
+
+/// The writer's numbers of names, with their texts.
+type NumberedNames = [std::collections::HashMap<u32, String>; 4];
+
+fn read_names(recovery: &Recovery) -> Result<NumberedNames, OpenError> {
+    let mut names = NumberedNames::default();
+    for row in rows::<NameRow>(recovery, NAMES)? {
+        if let Some(table) = names.get_mut(usize::from(row.table)) {
+            table.insert(row.number, row.text);
+        }
+    }
+    Ok(names)
+}
+
+fn read_index(recovery: &Recovery, names: &NumberedNames, state: &mut State, now: Millis) -> Result<(), OpenError> {
+    for page in recovery.section(INDEX) {
+        let page = page.map_err(|error| OpenError::Unreadable(error.to_string()))?;
+        let tables = &mut state.names;
+        // Each key is held once for the page's sake; a new node keeps it, the others give it back.
+        let mut held = Vec::new();
+        let mut translate = |key: NodeKey| {
+            let key = tables.hold(words(names, key));
+            held.push(key);
+            key
+        };
+        let read = state.index.read_page(&page, now, &mut translate);
+        let read = read.map_err(|error| OpenError::NotUnderstood(format!("checkpoint: {error}")))?;
+        for (node, key) in &read.new_nodes {
+            if let Some(at) = held.iter().position(|one| one == key) {
+                held.swap_remove(at);
+            }
+            state.join_route(*node, *key);
+        }
+        held.into_iter().for_each(|key| state.names.release(key));
+    }
+    Ok(())
+}
+
+fn words(names: &NumberedNames, key: NodeKey) -> NodeWords<'_> {
+    let text = |table: usize, id: NameId| names[table].get(&id.0).map_or("", String::as_str);
+    NodeWords {
+        domain: text(0, key.domain),
+        tag: text(1, key.tag),
+        tenant: text(2, key.tenant),
+        campaign: text(3, key.campaign),
+        tls: key.tls,
+        class: key.class,
+    }
+}

@@ -1,0 +1,165 @@
+//! The journal: pending facts become frames, frames become durable, readers see what is durable.
+//!
+//! One thread flushes. What a fact closes is released only when the fact is durable (spool.md: reclaim); an order
+//! is answered only then too. A flush that fails leaves its facts waiting and the fault stands (S5).
+
+use angarium_nouns::Lsn;
+use angarium_nouns::Millis;
+use angarium_nouns::record::{Fact, Followed};
+use angarium_spool::ReadError as SpoolReadError;
+
+use crate::error::{CommitError, ReadError};
+use crate::facts::{Frame, FrameRead, Note};
+use crate::ledger::{Flushed, Ledger};
+use crate::reader::{Cursor, JournalPage, JournalRecord};
+use crate::state::Follower;
+
+/// A frame is closed at this size, as content groups are at 1 MiB: half of it, since a fact is small.
+const FRAME_BYTES: usize = 512 * 1024;
+/// Frames read in one look by a reader.
+const FRAMES_PER_READ: usize = 64;
+
+impl Ledger {
+    /// Facts that wait to be flushed. Above 0: flush within 50 ms; at once when [`Ledger::urgent_facts`].
+    pub fn pending_facts(&self) -> usize {
+        self.state.lock().facts.len()
+    }
+
+    /// An order, a follower or a checkpoint waits for its fact.
+    pub fn urgent_facts(&self) -> bool {
+        self.state.lock().facts.is_urgent()
+    }
+
+    /// Writes pending facts (one frame, more if they are many); releases what they close; moves the durable end.
+    pub fn flush_journal(&self, _now: Millis) -> Result<Flushed, CommitError> {
+        let _one_at_a_time = self.flushing.lock();
+        let mut notes = self.state.lock().facts.take();
+        let mut flushed = Flushed::default();
+        while !notes.is_empty() {
+            let (count, payload) = self.frame(&notes);
+            match self.spool.commit_journal(&payload) {
+                Ok(lsn) => self.written(count, lsn),
+                Err(error) => {
+                    self.state.lock().facts.put_back(notes);
+                    return Err(CommitError::journal(error));
+                }
+            }
+            notes.drain(..count);
+            flushed.written += count;
+            flushed.bytes += payload.len();
+        }
+        flushed.facts = self.state.lock().facts.durable();
+        Ok(flushed)
+    }
+
+    /// The payload of as many notes as one frame takes.
+    fn frame(&self, notes: &[Note]) -> (usize, Vec<u8>) {
+        let most = FRAME_BYTES.min(self.spool.max_payload() / 2);
+        let mut frame = Frame::default();
+        let mut count = 0;
+        for note in notes {
+            frame.add(note);
+            count += 1;
+            if frame.len() >= most {
+                break;
+            }
+        }
+        (count, frame.finish())
+    }
+
+    fn written(&self, count: usize, lsn: Lsn) {
+        let released = {
+            let mut state = self.state.lock();
+            state.facts.flushed_to(lsn);
+            state.facts.written(count)
+        };
+        for release in released {
+            if let Some(body) = release.body {
+                self.spool.remove_body(&body);
+            }
+            self.spool.release(release.place);
+        }
+    }
+
+    /// `kinds`: bit N for facts of tag N; 0: all. Cursor all zero: the oldest.
+    pub fn read_journal(&self, cursor: Cursor, kinds: u32, limit: usize) -> Result<JournalPage, ReadError> {
+        let spool = self.spool_id();
+        if cursor.spool != 0 && cursor.spool != spool {
+            return Err(ReadError::OtherSpool);
+        }
+        let mut after = Lsn(cursor.lsn);
+        let mut gap = false;
+        let mut records = Vec::new();
+        let mut more = false;
+        while records.len() < limit {
+            let frames = match self.spool.read_journal(after, FRAMES_PER_READ) {
+                Err(SpoolReadError::Retired { oldest }) if !gap => {
+                    gap = cursor.lsn != 0;
+                    after = Lsn(oldest.0.saturating_sub(1));
+                    continue;
+                }
+                other => other.map_err(|error| ReadError::Unreadable(error.to_string()))?,
+            };
+            if frames.is_empty() {
+                break;
+            }
+            for frame in frames {
+                if records.len() >= limit {
+                    more = true;
+                    break;
+                }
+                records.extend(told(&frame.payload, frame.lsn, kinds)?);
+                after = frame.lsn;
+            }
+        }
+        let next = Cursor { spool, epoch: self.spool.epoch(), lsn: after.0 };
+        Ok(JournalPage { records, next, gap, more: more || after < self.spool.durable().journal })
+    }
+
+    /// The durable end, for a reader that wants only what is new.
+    pub fn journal_end(&self) -> Cursor {
+        Cursor { spool: self.spool_id(), epoch: self.spool.epoch(), lsn: self.spool.durable().journal.0 }
+    }
+
+    pub(crate) fn spool_id(&self) -> u64 {
+        let id = self.spool.id();
+        (id >> 64) as u64 ^ id as u64
+    }
+
+    /// A follower is there now; durable when [`Flushed::facts`] reaches the token.
+    pub fn follow(&self, name: &str, cursor: Cursor, claims: bool, now: Millis) -> u64 {
+        self.change(|state| {
+            state.followers.insert(name.to_owned(), Follower { cursor, claims });
+            let Cursor { epoch, lsn, .. } = cursor;
+            let fact = Followed { tag: Fact::FOLLOWED, at: now, follower: 1, epoch, lsn, claims };
+            state.facts.push(Note::Rare { fact: Box::new(Fact::Followed(fact)), strings: vec![name.to_owned()] });
+            state.facts.hurry()
+        })
+    }
+
+    pub fn followers(&self) -> Vec<(String, Cursor)> {
+        let state = self.state.lock();
+        state.followers.iter().map(|(name, follower)| (name.clone(), follower.cursor)).collect()
+    }
+}
+
+/// The facts of one frame that are of these kinds, each with its own strings.
+fn told(payload: &[u8], lsn: Lsn, kinds: u32) -> Result<Vec<JournalRecord>, ReadError> {
+    let unreadable = |error: angarium_nouns::record::RecordError| ReadError::Unreadable(error.to_string());
+    let mut frame = FrameRead::open(payload).map_err(unreadable)?;
+    let mut records = Vec::new();
+    while let Some(mut fact) = frame.next_fact().map_err(unreadable)? {
+        if kinds != 0 && kinds & (1 << fact.tag()) == 0 {
+            continue;
+        }
+        let mut strings = Vec::new();
+        fact.texts_mut(&mut |text| {
+            if *text != 0 {
+                strings.push(frame.text(*text).to_owned());
+                *text = strings.len() as u32;
+            }
+        });
+        records.push(JournalRecord { lsn: lsn.0, fact, strings });
+    }
+    Ok(records)
+}

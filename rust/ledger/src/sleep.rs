@@ -1,0 +1,73 @@
+//! What sleeps beside lanes: hosts, sources, senders and providers by their names, each on its own back-off.
+//!
+//! A failure of such an object is recorded once a sleep, not once an attempt. Objects that worked, or that nobody
+//! spoke of for a day, are forgotten.
+
+use std::collections::HashMap;
+
+use angarium_nouns::{Millis, Scope};
+
+/// First and longest sleep, as lanes have them.
+const FIRST: Millis = 60_000;
+const LONGEST: Millis = 3_600_000;
+/// Objects remembered: beyond that those that are awake go first.
+const MOST: usize = 100_000;
+
+#[derive(Debug, Clone, Copy)]
+struct Nap {
+    until: Millis,
+    failures: u8,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Asleep(HashMap<(Scope, Box<str>), Nap>);
+
+impl Asleep {
+    /// It failed. `Some(until)`: it sleeps from now on; `None`: it sleeps already.
+    pub fn failed(&mut self, scope: Scope, object: &str, now: Millis) -> Option<Millis> {
+        if self.0.len() >= MOST {
+            self.0.retain(|_, nap| nap.until > now);
+        }
+        let nap = self.0.entry((scope, object.into())).or_insert(Nap { until: 0, failures: 0 });
+        if nap.until > now {
+            return None;
+        }
+        nap.until = now + (FIRST << nap.failures.min(6)).min(LONGEST);
+        nap.failures = nap.failures.saturating_add(1);
+        Some(nap.until)
+    }
+
+    pub fn worked(&mut self, scope: Scope, object: &str) {
+        if !self.0.is_empty() {
+            self.0.remove(&(scope, Box::from(object)));
+        }
+    }
+
+    pub fn until(&self, scope: Scope, object: &str, now: Millis) -> Option<Millis> {
+        if self.0.is_empty() {
+            return None;
+        }
+        self.0.get(&(scope, Box::from(object))).map(|nap| nap.until).filter(|until| *until > now)
+    }
+
+    /// Flush: everything is awake.
+    pub fn wake_all(&mut self) {
+        self.0.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sleeps_longer_each_time() {
+        let mut asleep = Asleep::default();
+        assert_eq!(asleep.failed(Scope::Host, "mx", 0), Some(FIRST));
+        assert_eq!(asleep.failed(Scope::Host, "mx", 10), None);
+        assert_eq!(asleep.failed(Scope::Host, "mx", FIRST), Some(3 * FIRST));
+        assert_eq!(asleep.until(Scope::Source, "mx", 10), None);
+        asleep.worked(Scope::Host, "mx");
+        assert_eq!(asleep.until(Scope::Host, "mx", FIRST), None);
+    }
+}

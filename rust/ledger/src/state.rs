@@ -1,0 +1,220 @@
+//! What stands behind the state lock: the index, the names it numbers, and what is kept beside it.
+//!
+//! Only this room's procedures (commit, settle, routes, controls, …) change it, each within one hold of the lock.
+//! It never touches the disk. Each change of an entry queues the fact that says so, in the order of the changes.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use angarium_nouns::names::{NameId, Names};
+use angarium_nouns::{Class, Lsn, MessageId, Millis};
+use angarium_queue::{Closed, EntryRef, Index, Message, NodeKey, NodeRef};
+use angarium_spool::Place;
+
+use crate::clock::Freeze;
+use crate::facts::{Facts, Release};
+use crate::lanes::Lanes;
+use crate::ledger::LedgerPolicy;
+use crate::reader::Cursor;
+use crate::reports::Owed;
+use crate::routes::Routes;
+use crate::rules::Rules;
+use crate::sleep::Asleep;
+use crate::stats::Figures;
+use crate::words::LastWords;
+
+/// The tables of names, one for each kind that a node's key has.
+#[derive(Debug, Default)]
+pub(crate) struct NameTables {
+    pub domains: Names,
+    pub tags: Names,
+    pub tenants: Names,
+    pub campaigns: Names,
+}
+
+/// A node's key in words.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NodeWords<'a> {
+    pub domain: &'a str,
+    pub tag: &'a str,
+    pub tenant: &'a str,
+    pub campaign: &'a str,
+    pub tls: u8,
+    pub class: Class,
+}
+
+/// A follower of the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Follower {
+    pub cursor: Cursor,
+    pub claims: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub index: Index,
+    pub names: NameTables,
+    pub policy: Arc<LedgerPolicy>,
+    pub routes: Routes,
+    pub lanes: Lanes,
+    pub asleep: Asleep,
+    pub owed: Owed,
+    pub words: LastWords,
+    pub facts: Facts,
+    pub rules: Rules,
+    pub followers: BTreeMap<String, Follower>,
+    /// Body files of messages that have one.
+    pub bodies: HashMap<MessageId, Box<str>>,
+    /// In flight when a cancel met them: closed when they come back.
+    pub cancelling: HashSet<EntryRef>,
+    /// Keys of nodes that went while a checkpoint is written: their numbers must keep their meaning until its end.
+    pub quarantine: Option<Vec<NodeKey>>,
+    pub freeze: Freeze,
+    pub figures: Figures,
+    /// Everything up to here is in the index.
+    pub content_applied: Lsn,
+    pub copies_applied: Lsn,
+    /// Work appeared: call the waker when the lock is free.
+    pub wake: bool,
+}
+
+fn hold(names: &mut Names, text: &str) -> NameId {
+    if text.is_empty() { NameId(0) } else { names.hold(text) }
+}
+
+impl NameTables {
+    pub fn hold(&mut self, words: NodeWords<'_>) -> NodeKey {
+        NodeKey {
+            domain: hold(&mut self.domains, words.domain),
+            tag: hold(&mut self.tags, words.tag),
+            tenant: hold(&mut self.tenants, words.tenant),
+            campaign: hold(&mut self.campaigns, words.campaign),
+            tls: words.tls,
+            class: words.class,
+        }
+    }
+
+    pub fn release(&mut self, key: NodeKey) {
+        self.domains.release(key.domain);
+        self.tags.release(key.tag);
+        self.tenants.release(key.tenant);
+        self.campaigns.release(key.campaign);
+    }
+}
+
+impl State {
+    /// The node of these words; a new one joins its route.
+    pub fn node(&mut self, words: NodeWords<'_>) -> NodeRef {
+        let key = self.names.hold(words);
+        let (node, new) = self.index.node(key);
+        if new {
+            self.join_route(node, key);
+        } else {
+            self.release_names(key);
+        }
+        node
+    }
+
+    pub fn release_names(&mut self, key: NodeKey) {
+        match &mut self.quarantine {
+            Some(kept) => kept.push(key),
+            None => self.names.release(key),
+        }
+    }
+
+    /// Names of nodes that went are given back, and their routes forget them.
+    pub fn tidy(&mut self) {
+        for (node, key) in self.index.freed_nodes() {
+            self.leave_route(node, key);
+            self.release_names(key);
+        }
+    }
+
+    /// Closes an entry. The fact that says so must be queued next: with it the content of a message that is through
+    /// is released.
+    pub fn close(&mut self, entry: EntryRef) {
+        if let Some(release) = self.close_now(entry) {
+            self.facts.release(release);
+        }
+    }
+
+    /// Closes an entry; gives what its message releases, if that was the last one.
+    pub fn close_now(&mut self, entry: EntryRef) -> Option<Release> {
+        self.words.forget(entry);
+        self.cancelling.remove(&entry);
+        let Ok(Closed { message: Some(message) }) = self.index.close(entry) else { return None };
+        self.owed.forget(message.id);
+        Some(Release { place: Kept::of(&message).place, body: self.bodies.remove(&message.id) })
+    }
+}
+
+/// Whether failures of a message's recipients are reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Reports {
+    None = 0,
+    All = 1,
+    /// Recipients differ: the record says which.
+    Mixed = 2,
+}
+
+/// A message's place with two facts about it, packed into the index's opaque place: a bit of a segment number
+/// (segments have 64 KiB at least, so 2^30 of them are 64 TiB) and two of a length (segments have 1 GiB at most).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub id: MessageId,
+    pub place: Place,
+    pub reports: Reports,
+    /// The sender set the deadline (DELIVERBY, TTL): it counts without an attempt.
+    pub strict: bool,
+}
+
+const STRICT: u32 = 1 << 30;
+const REPORTS_SHIFT: u32 = 30;
+
+impl Kept {
+    pub fn of(message: &Message) -> Self {
+        let packed = message.place;
+        let reports = match packed.length >> REPORTS_SHIFT {
+            0 => Reports::None,
+            1 => Reports::All,
+            _ => Reports::Mixed,
+        };
+        let place = Place {
+            segment: packed.segment & !STRICT,
+            offset: packed.offset,
+            length: packed.length & ((1 << REPORTS_SHIFT) - 1),
+        };
+        Self { id: message.id, place, reports, strict: packed.segment & STRICT != 0 }
+    }
+
+    pub fn pack(&self) -> angarium_queue::Place {
+        angarium_queue::Place {
+            segment: self.place.segment | if self.strict { STRICT } else { 0 },
+            offset: self.place.offset,
+            length: self.place.length | (self.reports as u32) << REPORTS_SHIFT,
+        }
+    }
+}
+
+/// When the message was received, by its id.
+pub(crate) fn received(id: MessageId) -> Millis {
+    id.millis()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_keeps_its_marks() {
+        for reports in [Reports::None, Reports::All, Reports::Mixed] {
+            for (strict, segment) in [(false, 0x8000_0007), (true, 7), (true, 1 << 28)] {
+                let place = Place { segment, offset: 64, length: (1 << 30) - 1 };
+                let kept = Kept { id: MessageId(5), place, reports, strict };
+                let message = Message { id: MessageId(5), place: kept.pack(), ..Message::default() };
+                assert_eq!(Kept::of(&message), kept);
+            }
+        }
+    }
+}

@@ -10,13 +10,14 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import trio
 
 from . import settings as site
-from .engine import Bridge
+from .engine import Accepted, Bridge, Refused, Submission, SubmittedRecipient
 from .errors import StartError
 
 # Connections that the kernel keeps while we are busy; needs net.core.somaxconn at least as large.
@@ -178,3 +179,37 @@ def refuse(descriptor: int, reply: bytes) -> None:
         pass
     finally:
         os.close(descriptor)
+
+
+# --- from code ----------------------------------------------------------------------------------------------------
+
+LINE_END = re.compile(rb"\r\n|\r|\n")
+
+
+async def submit(
+    bridge: Bridge,
+    content: bytes,
+    *,
+    sender: str,
+    recipients: Sequence[str],
+    protocol: str = "LOCAL",
+    may_report: bool = True,
+    complete: bool = True,
+) -> Accepted | Refused:
+    """Hands in a message from code; returns when it is durable or refused.
+
+    `content` may have any line ends. `sender` "" is the null path. `may_report`: failures are reported to the sender;
+    `complete`: Date and Message-ID are added when missing. Raises `Busy` when the engine has no room for the answer,
+    `EngineError` for a fault of ours.
+    """
+    header = content.partition(b"\r\n\r\n" if b"\r\n" in content else b"\n\n")[0]
+    submission = Submission(
+        sender=sender,
+        recipients=tuple(SubmittedRecipient(address=address) for address in recipients),
+        protocol=protocol,
+        may_report=may_report,
+        complete=complete,
+        eight_bit=not content.isascii(),
+        smtputf8=not (sender.isascii() and "".join(recipients).isascii() and header.isascii()),
+    )
+    return await bridge.submit(submission, LINE_END.sub(b"\r\n", content))

@@ -169,6 +169,8 @@ impl NewEntryState {
         let held = recipient.state == EntryState::Held;
         let state = if held { EntryState::Held } else { EntryState::Waiting };
         let due = if held && recipient.due == 0 { received + policy.hold_after } else { recipient.due };
-        Self { state, due, reason: recipient.reason }
+        // That word is the rules' own: lifting one releases what bears it.
+        let reason = if recipient.reason == Reason::Suspended { Reason::Policy } else { recipient.reason };
+        Self { state, due, reason }
     }
 }

@@ -222,10 +222,11 @@ impl State {
             }
             let Some(plan) = record.plan.clone() else { continue };
             let (lane, key) = (LaneId(run.lane.to_bits()), record.key.clone());
-            for _ in 0..run.connections {
-                let _ = self.index.connection_opened(run.lane);
+            let opened = (0..run.connections).filter(|_| self.index.connection_opened(run.lane) == Ok(true)).count();
+            let (connections, wake, probe) = (opened as u32, run.wake, run.probe);
+            if connections > 0 || wake > 0 {
+                runs.push(LaneRun { lane, key, connections, wake, probe, plan });
             }
-            runs.push(LaneRun { lane, key, connections: run.connections, probe: run.probe, plan });
         }
         runs
     }

@@ -50,6 +50,8 @@ pub struct LaneRun {
     pub lane: LaneId,
     pub key: Arc<LaneKey>,
     pub connections: u32,
+    /// How many of its idle connections have work now.
+    pub wake: u32,
     /// One probe wakes a lane that slept: a single connection with a single message.
     pub probe: bool,
     pub plan: Arc<Plan>,

@@ -188,7 +188,7 @@ impl State {
             }
             ControlKind::Hold => {
                 let until = control.until.unwrap_or(now + self.policy.hold_after);
-                let _ = self.index.hold(entry, until, Reason::Suspended).map(|_| ());
+                let _ = self.index.hold(entry, until, Reason::Policy).map(|_| ());
             }
             _ => {}
         }
@@ -214,10 +214,10 @@ impl State {
 
     fn hold(&mut self, control: &Control, view: &EntryView, now: Millis) -> bool {
         let until = control.until.unwrap_or(now + self.policy.hold_after);
-        if !matches!(self.index.hold(view.entry, until, Reason::Suspended), Ok(Stop::Done(_))) {
+        if !matches!(self.index.hold(view.entry, until, Reason::Policy), Ok(Stop::Done(_))) {
             return false;
         }
-        let mut change = Change::of(view, EntryState::Held, Outcome::Deferred, Reason::Suspended);
+        let mut change = Change::of(view, EntryState::Held, Outcome::Deferred, Reason::Policy);
         change.due = until;
         self.tell(view, change, now);
         true
@@ -225,7 +225,8 @@ impl State {
 
     /// Waits again with a retry clock that begins anew.
     fn release(&mut self, view: &EntryView, now: Millis) -> bool {
-        if view.state != EntryState::Held {
+        // What a standing rule suspends is released by lifting the rule.
+        if view.state != EntryState::Held || view.reason == Reason::Suspended {
             return false;
         }
         let expires = now + self.policy.expire_after;

@@ -53,6 +53,7 @@ impl Opening {
         replay.frames(&mut self.recovery)?;
         replay.settle_the_rest();
         replay.keep_content(&mut self.recovery);
+        replay.state.followers.values().for_each(|follower| self.recovery.raise(Lsn(follower.cursor.lsn)));
         let mut report = replay.report(&self.recovery);
         replay.state.figures.damaged = report.damage.len() as u64;
         let (spool, epoch) = self.recovery.finish()?;
@@ -288,10 +289,27 @@ impl Replay {
         state.figures.lost += self.lost;
         state.freeze = Freeze::at_start(self.newest_fact, now);
         self.collect_owed();
+        self.release_suspended();
         let state = &mut self.state;
         state.index.advance(now, usize::MAX);
         state.meet_rules(now);
         state.tidy();
+    }
+
+    /// What a suspend held that stands no more waits again: a checkpoint may show it from before the rule was lifted.
+    fn release_suspended(&mut self) {
+        let (held, suspended) = (Some(EntryState::Held), Some(Reason::Suspended));
+        let control = angarium_queue::Control {
+            number: 0,
+            kind: angarium_queue::ControlKind::Release,
+            predicate: angarium_queue::Predicate { state: held, reason: suspended, ..Default::default() },
+            position: Lsn(u64::MAX),
+            until: 0,
+        };
+        // 256 rules may stand; then what is suspended waits for one of them to be lifted.
+        if self.state.index.add_control(control, self.now).is_ok() {
+            while self.state.index.sweep(self.now, STEP) {}
+        }
     }
 
     /// What is owed and was not collected (a torn checkpoint, a stop) is collected again.

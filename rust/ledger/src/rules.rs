@@ -174,7 +174,8 @@ impl State {
         let selected = predicate.select(&self.names, &self.lanes);
         let Selected::Walk(predicates) = selected? else { return Err(ControlError::Missing("a predicate")) };
         let kind = if rule.control.kind == ControlKind::Hold { Order::Hold } else { Order::Suspend };
-        let until = rule.control.until.unwrap_or(now + self.policy.hold_after);
+        // A suspend ends when it is lifted.
+        let until = if kind == Order::Hold { rule.control.until.unwrap_or(now + self.policy.hold_after) } else { 0 };
         for (n, predicate) in predicates.into_iter().enumerate() {
             let (number, position) = (index_number(rule.number, n), Lsn(rule.position));
             let control = angarium_queue::Control { number, kind, predicate, position, until };
@@ -219,7 +220,7 @@ impl State {
         }
     }
 
-    /// What rules held since the last look gets its fact.
+    /// What rules and orders held since the last look gets its fact. What is suspended needs none: its rule stands.
     pub fn meet_rules(&mut self, now: Millis) {
         for touched in self.index.touched() {
             let Some(view) = self.index.view(touched.entry) else { continue };

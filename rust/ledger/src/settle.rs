@@ -61,6 +61,7 @@ impl Ledger {
         self.change(|state| {
             let settled = results.iter().map(|result| state.settle(result, now)).collect();
             state.freeze.attempted(now);
+            state.meet_rules(now);
             state.wake = true;
             settled
         })
@@ -74,6 +75,7 @@ impl Ledger {
                     state.give_back(&view, now);
                 }
             }
+            state.meet_rules(now);
             state.wake = true;
         });
     }
@@ -176,10 +178,6 @@ impl State {
         // The view was just taken, so its handle is not stale.
         let _ = self.index.defer(view.entry, deferral, now);
         self.words.keep(view.entry, change.words.clone());
-        // A hold that met it in flight has it now.
-        if let Some(held) = self.index.view(view.entry).filter(|after| after.state == EntryState::Held) {
-            (change.state, change.due) = (EntryState::Held, held.due);
-        }
         self.tell(view, change, now);
     }
 
@@ -215,15 +213,12 @@ impl State {
         self.tell(view, Change::of(view, EntryState::Cancelled, Outcome::Failed, Reason::Cancelled), now);
     }
 
-    /// Back with no attempt counted; closed or held if an order met it in flight.
+    /// Back with no attempt counted; closed if it was cancelled in flight.
     pub fn give_back(&mut self, view: &EntryView, now: Millis) {
         if self.cancelling.remove(&view.entry) {
             return self.cancel(view, now);
         }
         let _ = self.index.give_back(view.entry);
-        if let Some(held) = self.index.view(view.entry).filter(|after| after.state == EntryState::Held) {
-            self.tell(&held, Change::of(&held, EntryState::Held, Outcome::Deferred, held.reason), now);
-        }
     }
 
     /// Queues the fact of a change.

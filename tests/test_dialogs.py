@@ -92,7 +92,9 @@ async def test_library(dialog: Dialog, bytewise: bool):
         nursery.cancel_scope.cancel()
 
 
-if ADDRESS := os.environ.get("ANGARIUM_DIALOGS"):
+ADDRESS = os.environ.get("ANGARIUM_DIALOGS", "")
+
+if ADDRESS:
 
     @pytest.mark.parametrize("dialog", [d for d in DIALOGS if d.fits_any_server], ids=lambda dialog: dialog.name)
     async def test_server(dialog: Dialog):

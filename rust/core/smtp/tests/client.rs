@@ -1,13 +1,12 @@
 //! The client: replies matched to commands, peers that misbehave, content that goes out.
 #![allow(clippy::unwrap_used)]
 
+mod play;
+
 use angarium_nouns::{BodyType, EnhancedCode, Reply};
 use angarium_smtp::{Client, ClientError, Command, CommandKind, Extensions, MailParameters};
+use play::{EHLO, GREETING, listen};
 use proptest::prelude::*;
-
-const GREETING: &[u8] = b"220 mx.example ESMTP\r\n";
-const EHLO: &[u8] = b"250-mx.example at your service\r\n250-PIPELINING\r\n250-size 1000\r\n250-XCLIENT NAME ADDR\r\n\
-    250-8BITMIME\r\n250-AUTH=LOGIN\r\n250 SMTPUTF8\r\n";
 
 fn read(client: &mut Client) -> Vec<(CommandKind, Reply)> {
     std::iter::from_fn(|| client.next_reply()).collect()
@@ -271,19 +270,6 @@ fn fragment() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Everything that a client says after a peer's bytes came in these parts.
-fn outcome<'a>(
-    parts: impl IntoIterator<Item = &'a [u8]>,
-) -> (Vec<(CommandKind, Reply)>, Result<(), ClientError>, bool) {
-    let mut client = ready();
-    for _ in 0..3 {
-        client.send(Command::Rset).unwrap();
-    }
-    client.send(Command::Data).unwrap();
-    let result = parts.into_iter().try_for_each(|part| client.receive(part).map(|used| assert_eq!(used, part.len())));
-    (read(&mut client), result, client.is_in_content())
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -294,11 +280,11 @@ proptest! {
         size in 1_usize..30,
     ) {
         let input = fragments.concat();
-        let whole = outcome([&input[..]]);
-        prop_assert_eq!(&whole, &outcome(input.chunks(1)));
-        prop_assert_eq!(&whole, &outcome(input.chunks(size)));
+        let whole = listen([&input[..]]);
+        prop_assert_eq!(&whole, &listen(input.chunks(1)));
+        prop_assert_eq!(&whole, &listen(input.chunks(size)));
         let (front, back) = input.split_at(at.index(input.len() + 1));
-        prop_assert_eq!(&whole, &outcome([front, back]));
+        prop_assert_eq!(&whole, &listen([front, back]));
     }
 
     #[test]

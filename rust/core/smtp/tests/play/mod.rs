@@ -1,10 +1,11 @@
-//! Plays bytes to a server and notes what happened, with a policy that can be read off the addresses.
+//! Plays bytes to a server or a client and notes what happened; the fuzz targets play the same. What the site says can be
+//! read off the addresses.
 #![allow(clippy::unwrap_used, dead_code)]
 
 use std::sync::Arc;
 
 use angarium_nouns::Reply;
-use angarium_smtp::{BareNewline, Event, Server, ServerSettings, State};
+use angarium_smtp::{BareNewline, Client, ClientError, Command, CommandKind, Event, Server, ServerSettings, State};
 
 /// What a session said and did. Content is joined, since its slices follow the reads; what was dropped is left out.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -96,4 +97,25 @@ fn answer(server: &mut Server, event: &Event<'_>) {
         }
         _ => server.accept(),
     }
+}
+
+pub const GREETING: &[u8] = b"220 mx.example ESMTP\r\n";
+pub const EHLO: &[u8] = b"250-mx.example at your service\r\n250-PIPELINING\r\n250-size 1000\r\n\
+    250-XCLIENT NAME ADDR\r\n250-8BITMIME\r\n250-AUTH=LOGIN\r\n250 SMTPUTF8\r\n";
+
+/// What a client makes of a peer's bytes: replies, the error, whether content may follow.
+pub type Heard = (Vec<(CommandKind, Reply)>, Result<(), ClientError>, bool);
+
+/// Plays `parts`, each as one read, to a client that has pipelined three RSET and a DATA.
+pub fn listen<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Heard {
+    let mut client = Client::new();
+    client.receive(GREETING).unwrap();
+    client.send(Command::Ehlo("c.example")).unwrap();
+    client.receive(EHLO).unwrap();
+    for command in [Command::Rset, Command::Rset, Command::Rset, Command::Data] {
+        client.send(command).unwrap();
+    }
+    let result = parts.into_iter().try_for_each(|part| client.receive(part).map(|used| assert_eq!(used, part.len())));
+    let replies = std::iter::from_fn(|| client.next_reply()).collect();
+    (replies, result, client.is_in_content())
 }

@@ -38,7 +38,17 @@ from .tables import (
 BATCH = 64
 FLAGS = ("route_wanted", "plan_wanted", "plan_report", "journal_grew", "fault")
 
-encode = msgspec.msgpack.Encoder().encode
+
+def bare(word: object) -> str | int:
+    """The words of settings are checked kinds of str and int; on the wire they are just that."""
+    if isinstance(word, str):
+        return str(word)
+    if isinstance(word, int):
+        return int(word)
+    raise NotImplementedError(f"{type(word).__name__} does not cross the bridge")
+
+
+encode = msgspec.msgpack.Encoder(enc_hook=bare).encode
 Result = TypeVar("Result")
 
 

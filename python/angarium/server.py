@@ -96,6 +96,7 @@ class House:
         self.reload = reload
         self.say = say
         self.stopping = Stopping()
+        self.control_ends = trio.Event()
         hooks = load_policy_file(settings)
         self.policy = compile_policy(settings, hooks=hooks)
         prepare_folders(settings)
@@ -133,7 +134,8 @@ class House:
                 await bridge.start(self.bridge.run)
                 recovered = await self.recover()
                 await self.refresh_routes()
-                async with trio.open_nursery() as rooms:
+                async with trio.open_nursery() as control, trio.open_nursery() as rooms:
+                    control.start_soon(self.serve_control)
                     self.open_rooms(rooms)
                     async with trio.open_nursery() as doors:
                         self.open_listeners(doors)
@@ -145,6 +147,8 @@ class House:
                         await self.stop_engine()
                         doors.cancel_scope.cancel()
                     rooms.cancel_scope.cancel()
+                    # The API ends by itself, so that nobody gets half an answer.
+                    self.control_ends.set()
                 bridge.cancel_scope.cancel()
         finally:
             trio.lowlevel.remove_instrument(self.steps)
@@ -180,7 +184,6 @@ class House:
         }
         for name, room in rooms.items():
             nursery.start_soon(supervise, name, room)
-        nursery.start_soon(self.serve_control)
 
     async def serve_control(self) -> None:
         surface = web.Surface(
@@ -190,7 +193,7 @@ class House:
             started=time.time_ns() // 1_000_000,
             listening=tuple(one.address for one in self.listening),
         )
-        await web.serve_control(web.build_app(surface), self.control, stop=trio.sleep_forever)
+        await web.serve_control(web.build_app(surface), self.control, stop=self.control_ends.wait)
 
     def open_listeners(self, nursery: trio.Nursery) -> None:
         for one in self.listening:

@@ -10,37 +10,54 @@ import cyclopts
 
 from ..errors import AngariumError
 
-# command → where it is; loaded when it is called.
+# command → where it is (loaded when it is called), and what the list of commands says of it.
 COMMANDS = {
-    "serve": "angarium.cli.run:serve",
-    "init": "angarium.cli.setup:init",
-    "check-config": "angarium.cli.setup:check_config",
-    "status": "angarium.cli.status:status",
+    "serve": ("angarium.cli.run:serve", "Run the mail server until SIGTERM or Ctrl-C."),
+    "init": ("angarium.cli.setup:init", "Write a commented starter file."),
+    "check-config": (
+        "angarium.cli.setup:check_config",
+        "Say what is wrong with a settings file, and what would be right.",
+    ),
+    "status": ("angarium.cli.status:status", "Show the server at a glance; exit code 1 when it has a fault."),
 }
 FAMILIES = {
     "queue": (
         "Look at waiting mail and give orders about it.",
         {
-            "list": "angarium.cli.queue:list_entries",
-            "show": "angarium.cli.queue:show",
-            "hold": "angarium.cli.queue:hold",
-            "release": "angarium.cli.queue:release",
-            "cancel": "angarium.cli.queue:cancel",
-            "retry": "angarium.cli.queue:retry",
-            "flush": "angarium.cli.queue:flush",
-            "confirm-clock": "angarium.cli.queue:confirm_clock",
+            "list": ("angarium.cli.queue:list_entries", "List waiting entries, one per recipient."),
+            "show": (
+                "angarium.cli.queue:show",
+                "Show one message: where each of its recipients stands and what was said.",
+            ),
+            "hold": ("angarium.cli.queue:hold", "Keep entries from being delivered until they are released."),
+            "release": ("angarium.cli.queue:release", "Let held entries go; their retry clock starts anew."),
+            "cancel": (
+                "angarium.cli.queue:cancel",
+                "Give entries up for good, without a report to the sender. This cannot be undone.",
+            ),
+            "retry": ("angarium.cli.queue:retry", "Try entries again now instead of when they are due."),
+            "flush": ("angarium.cli.queue:flush", "Try everything again now and wake every destination that sleeps."),
+            "confirm-clock": (
+                "angarium.cli.queue:confirm_clock",
+                "Say that the clock is right, so that expiry, frozen after a jump, goes on.",
+            ),
         },
     ),
-    "journal": ("Read what happened.", {"tail": "angarium.cli.journal:tail"}),
+    "journal": (
+        "Read what happened.",
+        {"tail": ("angarium.cli.journal:tail", "Show the newest facts of the journal, oldest first.")},
+    ),
     "mail": (
         "Read the local mailboxes.",
         {
-            "list": "angarium.cli.mail:list_mail",
-            "show": "angarium.cli.mail:show",
-            "raw": "angarium.cli.mail:raw",
+            "list": ("angarium.cli.mail:list_mail", "List delivered mail, newest first."),
+            "show": ("angarium.cli.mail:show", "Show one mail: the header fields that people read, then its text."),
+            "raw": ("angarium.cli.mail:raw", "Write one mail to standard output exactly as it was delivered."),
         },
     ),
 }
+# Exit codes: it did not work, and the command line is wrong.
+FAILED, MISUSED = 1, 2
 
 
 def build() -> cyclopts.App:
@@ -51,12 +68,12 @@ def build() -> cyclopts.App:
         version=importlib.metadata.version("angarium"),
         help_format="plaintext",
     )
-    for name, place in COMMANDS.items():
-        app.command(place, name=name)
+    for name, (place, text) in COMMANDS.items():
+        app.command(place, name=name, help=text)
     for name, (text, commands) in FAMILIES.items():
         family = cyclopts.App(name=name, help=text)
-        for command, place in commands.items():
-            family.command(place, name=command)
+        for command, (place, about) in commands.items():
+            family.command(place, name=command, help=about)
         app.command(family)
     return app
 
@@ -64,10 +81,13 @@ def build() -> cyclopts.App:
 def main() -> None:
     """Runs the command of `sys.argv`; the exit code is 0, 1 (it did not work) or 2 (the command line is wrong)."""
     try:
-        result = build()(result_action="return_value")
+        result = build()(result_action="return_value", print_error=False, exit_on_error=False)
+    except cyclopts.CycloptsError as error:
+        print(f"angarium: {' '.join(str(error).split())} See: angarium --help", file=sys.stderr)
+        sys.exit(MISUSED)
     except AngariumError as error:
         print(f"angarium: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(FAILED)
     except BrokenPipeError:
         # The reader has seen enough (head, less); nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

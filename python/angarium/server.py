@@ -26,7 +26,7 @@ from pathlib import Path
 import structlog
 import trio
 
-from . import _core, delivery, intake, journal, routing, web
+from . import _core, delivery, intake, journal, routing
 from .dns import Lookups
 from .engine import Bridge, Control, Predicate, Recovered, compile_policy, supervise
 from .errors import AngariumError, EngineError, HookError, PolicyError, StartError
@@ -35,6 +35,7 @@ from .journal import Journal
 from .metrics import LoopSteps, Metrics
 from .policy import Asking, Hook, load_hooks
 from .settings import Settings
+from .web import api, serving
 
 log = structlog.get_logger("angarium")
 
@@ -186,14 +187,14 @@ class House:
             nursery.start_soon(supervise, name, room)
 
     async def serve_control(self) -> None:
-        surface = web.Surface(
+        surface = api.Surface(
             bridge=self.bridge,
             settings=self.settings,
             metrics=self.metrics.text,
             started=time.time_ns() // 1_000_000,
             listening=tuple(one.address for one in self.listening),
         )
-        await web.serve_control(web.build_app(surface), self.control, stop=self.control_ends.wait)
+        await serving.serve_control(api.build_app(surface), self.control, stop=self.control_ends.wait)
 
     def open_listeners(self, nursery: trio.Nursery) -> None:
         for one in self.listening:
@@ -292,9 +293,9 @@ def close_to_others(folder: Path) -> None:
         ) from None
 
 
-def open_control(settings: Settings, listening: list[Listening]) -> web.ControlSockets:
+def open_control(settings: Settings, listening: list[Listening]) -> serving.ControlSockets:
     try:
-        return web.open_control(settings)
+        return serving.open_control(settings)
     except StartError:
         intake.close(listening)
         raise

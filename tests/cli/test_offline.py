@@ -77,6 +77,9 @@ MISUSED = [
     (("queue", "show"), "MESSAGE requires an argument"),
     (("queue", "list", "--state", "asleep"), 'Choose from: "waiting", "held", "leased", "owing"'),
     (("queue", "list", "--limit", "many"), "unable to convert"),
+    (("queue", "list", "--limit", "0"), "--limit"),
+    (("mail", "list", "--limit", "-1"), "--limit"),
+    (("journal", "tail", "--limit", "1000000"), "--limit"),
     (("queue", "list", "--no-such-option"), "--no-such-option"),
     (("journal", "tail", "surplus"), "surplus"),
 ]
@@ -96,9 +99,7 @@ def test_a_wrong_command_line(tmp_path: Path, arguments: tuple[str, ...], words:
         (("queue", "hold"), "say which"),
         (("queue", "hold", "--all", "--until", "soon"), "'soon' is not a time"),
         (("queue", "list", "--older-than", "long"), "'long' is not a time"),
-        (("queue", "list", "--limit", "-1"), "limit"),
         (("journal", "tail", "--since", "long"), "'long' is not a time"),
-        (("journal", "tail", "--limit", "0"), "limit"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -108,22 +109,27 @@ def test_what_is_asked_wrongly_needs_no_server(tmp_path: Path, arguments: tuple[
     assert words in ended.stderr
 
 
-@pytest.mark.parametrize("arguments", [(), ("--help",), ("queue",), ("queue", "hold", "--help"), ("serve", "--help")])
+@pytest.mark.parametrize("arguments", [(), ("queue",), ("journal",), ("mail",)])
 def test_help_says_what_each_command_does(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     ended = angarium(*arguments, folder=tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "Usage: angarium" in ended.stdout
-    commands = [line for line in ended.stdout.splitlines() if line.startswith("│ ") and "COMMAND" not in line]
-    assert all(len(line.strip("│ ").split()) > 1 for line in commands), ended.stdout
+    commands = [line.strip("│ ").split(maxsplit=1) for line in ended.stdout.splitlines() if line.startswith("│ ")]
+    assert commands
+    assert all(len(command) == 2 for command in commands), ended.stdout
 
 
 def test_mail_is_read_without_a_server(tmp_path: Path) -> None:
     assert angarium("mail", "list", folder=tmp_path).stdout == "no mail yet\n"
     folder = tmp_path / "state" / "angarium" / "mail" / "catch-all" / "new"
     folder.mkdir(parents=True)
-    (folder / "0A.1").write_bytes(b"Subject: =?utf-8?q?gr=C3=BCn\x1b[2J?=\nFrom: \x1b]0;title\x07a@b.test\n\n\x1b[31mred\n")
+    (folder / "0A.1").write_bytes(
+        b"Subject: =?utf-8?q?gr=C3=BCn\x1b[2J?=\nFrom: \x1b]0;title\x07a@b.test\n\n\x1b[31mred\n"
+    )
     (folder / "0B.1").write_bytes(b"Content-Type: text/plain; charset=no-such\n\n\xe4\xff\n")
-    (folder / "0C.1").write_bytes(b"Content-Type: application/octet-stream\nContent-Transfer-Encoding: base64\n\nAAAA\n")
+    (folder / "0C.1").write_bytes(
+        b"Content-Type: application/octet-stream\nContent-Transfer-Encoding: base64\n\nAAAA\n"
+    )
     (folder / "0D.1").write_bytes(bytes(range(256)) * 3)
     (folder / "0E.1").write_bytes(b"")
     for arguments in (("list",), ("show", "0a"), ("show", "0B.1"), ("show", "0C"), ("show", "0D"), ("show", "0E")):

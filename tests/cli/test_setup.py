@@ -65,7 +65,8 @@ WRONG = [
      "control.address", "is open to the network", "an address on loopback"),
     ("two sockets on one port", '[[listen]]\naddress = "127.0.0.1:8025"\n',
      "control.address", "is already used by listen[0].address", "its own port"),
-    ("a hooks file that is not there", '[hooks]\nfile = "gone.py"\n', "hooks.file", "there is no file", "leave the key"),
+    ("a hooks file that is not there", '[hooks]\nfile = "gone.py"\n',
+     "hooks.file", "there is no file", "leave the key out"),
     ("not TOML", "[server\n", "", "it is not TOML", "toml.io"),
 ]  # fmt: skip
 

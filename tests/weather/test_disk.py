@@ -246,7 +246,10 @@ def file_with(spool: Path, needle: bytes) -> Path:
 DAMAGE: list[tuple[str, Callable[[bytearray, int], None]]] = [
     ("one bit", lambda octets, at: octets.__setitem__(at, octets[at] ^ 1)),
     ("a sector of zeros", lambda octets, at: octets.__setitem__(slice(at & ~511, (at & ~511) + 512), bytes(512))),
-    ("a page of rubbish", lambda octets, at: octets.__setitem__(slice(at & ~4095, (at & ~4095) + 4096), b"\xa5" * 4096)),
+    (
+        "a page of rubbish",
+        lambda octets, at: octets.__setitem__(slice(at & ~4095, (at & ~4095) + 4096), b"\xa5" * 4096),
+    ),
 ]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from angarium.web.guard import Guard, is_loopback
 
 TOKEN = "t" * 43

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from ..web.shapes import Fact
 from .client import Client
@@ -14,6 +14,8 @@ from .show import json_line, moment, now, plain
 
 # How long to wait before asking for news.
 NEWS_SECONDS = 0.5
+# The newest facts that the server keeps together for one answer.
+MOST = 10_000
 
 
 def tail(
@@ -21,7 +23,7 @@ def tail(
     since: str | None = None,
     message: str | None = None,
     follow: Annotated[bool, Parameter(name=["--follow", "-f"])] = False,
-    limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 100,
+    limit: Annotated[int, Parameter(name=["--limit", "-n"], validator=validators.Number(gte=1, lte=MOST))] = 100,
     config: str | None = None,
     json: bool = False,
 ) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from ..errors import AngariumError
 from ..settings import load, locate
-from .show import columns, json_line, moment, plain, size
+from .show import Rows, columns, json_line, moment, plain, size
 
 
-def list_mail(*, mailbox: str | None = None, limit: int = 50, config: str | None = None, json: bool = False) -> None:
+def list_mail(*, mailbox: str | None = None, limit: Rows = 50, config: str | None = None, json: bool = False) -> None:
     """List delivered mail, newest first.
 
     Parameters
@@ -26,7 +26,7 @@ def list_mail(*, mailbox: str | None = None, limit: int = 50, config: str | None
         One JSON object per line.
     """
     found = sorted(files(config, mailbox), key=lambda file: file.stat().st_mtime_ns, reverse=True)
-    rows = [row(file) for file in found[: max(0, limit)]]
+    rows = [row(file) for file in found[:limit]]
     if json:
         for line in rows:
             json_line(line)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -11,7 +10,7 @@ from ..errors import AngariumError
 from ..settings import Duration
 from ..web.shapes import Order, Priority, State, Where
 from .client import Client
-from .show import age, columns, json_line, moment, now, pairs, size
+from .show import Rows, age, columns, json_line, moment, now, pairs, size
 
 
 @Parameter(name="*")
@@ -65,7 +64,7 @@ def duration(text: str) -> int:
 def list_entries(
     *,
     chosen: Filter = NOBODY,
-    limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 100,
+    limit: Rows = 100,
     config: str | None = None,
     json: bool = False,
 ) -> None:

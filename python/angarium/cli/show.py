@@ -7,10 +7,13 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from cyclopts import Parameter, validators
 
+# --limit of every listing.
+Rows = Annotated[int, Parameter(name=["--limit", "-n"], validator=validators.Number(gte=1))]
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
 

@@ -31,6 +31,10 @@ class Guard:
         self.expected = f"Bearer {token}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            # The unix socket's server runs the application's life; a second one would end it in another task.
+            await live(receive, send)
+            return
         refusal = self.refusal(scope) if scope["type"] in ("http", "websocket") else None
         if refusal is None:
             await self.app(scope, receive, send)
@@ -58,6 +62,13 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
+
+
+async def live(receive: Receive, send: Send) -> None:
+    """The lifespan protocol of ASGI with nothing to do."""
+    while (message := await receive())["type"] != "lifespan.shutdown":
+        await send({"type": f"{message['type']}.complete"})
+    await send({"type": "lifespan.shutdown.complete"})
 
 
 async def answer(send: Send, status: int, sentence: str) -> None:

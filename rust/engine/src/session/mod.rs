@@ -107,10 +107,14 @@ impl Session {
     }
 
     async fn write_and_read(&mut self) -> Step {
-        if !self.server.output().is_empty() && !self.write().await {
+        // A command that comes in drips gets no new time: only an answer, or content, moves the deadline.
+        let answered = !self.server.output().is_empty();
+        if answered && !self.write().await {
             return Step::Close;
         }
-        self.entry.mark().set_deadline(self.deadline());
+        if answered || self.server.state() == State::Content {
+            self.entry.mark().set_deadline(self.deadline());
+        }
         self.read().await
     }
 

@@ -123,10 +123,7 @@ impl Registry {
     /// The deadline of a stop has come: ends all.
     pub fn end_all(&self) {
         let slots = self.0.lock();
-        for mark in slots.marks.iter().flatten() {
-            mark.set_writing(true);
-            mark.end(Ended::Stop);
-        }
+        slots.marks.iter().flatten().for_each(|mark| mark.end(Ended::Stop));
     }
 
     pub fn len(&self) -> usize {

@@ -136,7 +136,7 @@ def running(folder: Path, rest: str = "", *, listen: str = "", start: bool = Tru
 
 
 def angarium(
-    *arguments: str, folder: Path, text: str | None = None, seconds: float = 60, **environment: str
+    *arguments: str, folder: Path, text: str | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """The installed command, run in `folder` with its state there too."""
     return subprocess.run(
@@ -146,7 +146,7 @@ def angarium(
         input=text,
         capture_output=True,
         text=True,
-        timeout=seconds,
+        timeout=60,
         check=False,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -147,7 +148,7 @@ def test_unusual_content_is_taken(talk: Talk, what: str, octets: bytes) -> None:
     assert talk.mail("a@client.test", ["b@here.test"], octets).startswith("250 2.0.0"), what
 
 
-def test_trusted_clients_may_have_bare_newlines_mended(tmp_path) -> None:
+def test_trusted_clients_may_have_bare_newlines_mended(tmp_path: Path) -> None:
     listen = 'bare_newline = "normalise"\ntrusted = true\n'
     with running(tmp_path, '[local]\ncatch_all = "all"\n', listen=listen) as site, Talk(site.port) as talk:
         assert talk.mail("a@client.test", ["b@here.test"], content(body="a\nb\rc\r\n")).startswith("250 2.0.0")

@@ -1,4 +1,4 @@
-"""docs/standards.tsv and the code agree: every row's file cites the section, and every section that is cited has a row."""
+"""docs/standards.tsv and the code agree: a row's file cites its section, and what is cited has a row."""
 
 from __future__ import annotations
 

@@ -95,24 +95,39 @@ impl Reply {
         self.code >= 500
     }
 
-    /// Appends the reply as it goes over the wire, with CRLF at each line's end.
+    /// Appends the reply as it goes over the wire, with CRLF at each line's end; text too long for a line goes on in
+    /// the next.
     pub fn write_to(&self, out: &mut Vec<u8>) {
-        let mut lines = self.text.split('\n').peekable();
+        let enhanced = self.enhanced.map(|code| format!("{code} ")).unwrap_or_default();
+        // Three digits, the separator and CRLF.
+        let room = MAX_REPLY_LINE - enhanced.len() - 6;
+        let mut lines = self.text.split('\n').flat_map(|line| Folded(Some(line), room)).peekable();
         while let Some(line) = lines.next() {
-            let separator = if lines.peek().is_some() { '-' } else { ' ' };
-            push(out, format_args!("{}{separator}", self.code));
-            if let Some(enhanced) = self.enhanced {
-                push(out, format_args!("{enhanced} "));
+            out.extend([self.code / 100, self.code / 10 % 10, self.code % 10].map(|digit| b'0' + digit as u8));
+            out.push(if lines.peek().is_some() { b'-' } else { b' ' });
+            for part in [&enhanced, line, "\r\n"] {
+                out.extend_from_slice(part.as_bytes());
             }
-            out.extend_from_slice(line.as_bytes());
-            out.extend_from_slice(b"\r\n");
         }
     }
 }
 
-fn push(out: &mut Vec<u8>, args: fmt::Arguments<'_>) {
-    // Writing into a Vec cannot fail.
-    let _ = std::io::Write::write_fmt(out, args);
+/// A line of text in pieces of at most so many octets, cut at blanks where there are some, never within a character.
+struct Folded<'a>(Option<&'a str>, usize);
+
+impl<'a> Iterator for Folded<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let line = self.0.take()?;
+        if line.len() <= self.1 {
+            return Some(line);
+        }
+        let limit = line.floor_char_boundary(self.1);
+        let end = line[..limit].rfind(' ').filter(|&blank| blank > 0).unwrap_or(limit);
+        self.0 = Some(line[end..].trim_start_matches(' '));
+        Some(&line[..end])
+    }
 }
 
 impl fmt::Display for Reply {
@@ -135,6 +150,26 @@ mod tests {
         Reply::new(550, (5, 1, 1), "one\ntwo").write_to(&mut out);
         Reply::plain(220, "mx.example ESMTP").write_to(&mut out);
         assert_eq!(out, b"550-5.1.1 one\r\n550 5.1.1 two\r\n220 mx.example ESMTP\r\n");
+    }
+
+    #[test]
+    fn long_lines_go_on_in_the_next() {
+        for (text, lines) in [
+            ("x".repeat(500), 1),
+            ("x".repeat(501), 2),
+            ("x".repeat(1_501), 4),
+            ("word ".repeat(200), 2),
+            ("\u{fc}".repeat(400), 2),
+            (" ".repeat(600), 2),
+        ] {
+            let mut out = Vec::new();
+            Reply::new(550, (5, 7, 1), "").with_text(text.clone()).write_to(&mut out);
+            let out = String::from_utf8(out).unwrap();
+            assert!(out.split_inclusive("\r\n").all(|line| line.len() <= MAX_REPLY_LINE), "{out}");
+            assert_eq!(out.lines().count(), lines, "{out}");
+            let words = out.lines().map(|line| &line[10..]).collect::<String>();
+            assert_eq!(words.replace(' ', ""), text.replace(' ', ""));
+        }
     }
 
     #[test]

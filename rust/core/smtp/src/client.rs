@@ -123,6 +123,8 @@ fn row_of(kind: CommandKind) -> Option<&'static Row> {
 pub enum ClientError {
     #[error("a command holds a control character or an address that breaks its line")]
     Argument,
+    #[error("an address in UTF-8 goes only with SMTPUTF8 (RFC 6531)")]
+    NeedsSmtputf8,
     #[error("the peer does not offer {0}")]
     NotOffered(&'static str),
     #[error("this may not be sent before the reply to what was sent")]
@@ -155,6 +157,8 @@ pub struct Client {
     capabilities: Capabilities,
     stuffing: Stuffing,
     in_content: bool,
+    /// The transaction being sent may hold addresses in UTF-8.
+    smtputf8: bool,
     broken: Option<ClientError>,
 }
 
@@ -175,6 +179,7 @@ impl Client {
             capabilities: Capabilities::default(),
             stuffing: Stuffing::default(),
             in_content: false,
+            smtputf8: false,
             broken: None,
         }
     }
@@ -291,7 +296,7 @@ impl Client {
 
     fn mail(&mut self, sender: &str, parameters: MailParameters) -> Result<CommandKind, ClientError> {
         if !sender.is_empty() {
-            check_path(sender)?;
+            check_path(sender, parameters.smtputf8)?;
         }
         let offers = self.capabilities.extensions;
         if parameters.body != BodyType::SevenBit && !offers.has(Extensions::EIGHT_BIT_MIME) {
@@ -300,6 +305,7 @@ impl Client {
         if parameters.smtputf8 && !offers.has(Extensions::SMTPUTF8) {
             return Err(ClientError::NotOffered("SMTPUTF8"));
         }
+        self.smtputf8 = parameters.smtputf8;
         push(&mut self.output, &["MAIL FROM:<", sender, ">"]);
         if let Some(size) = parameters.size.filter(|_| offers.has(Extensions::SIZE)) {
             push(&mut self.output, &[" SIZE=", &size.to_string()]);
@@ -312,7 +318,7 @@ impl Client {
     }
 
     fn rcpt(&mut self, recipient: &str) -> Result<CommandKind, ClientError> {
-        check_path(recipient)?;
+        check_path(recipient, self.smtputf8)?;
         push(&mut self.output, &["RCPT TO:<", recipient, ">\r\n"]);
         Ok(CommandKind::Rcpt)
     }
@@ -374,7 +380,10 @@ fn push(output: &mut Vec<u8>, parts: &[&str]) {
 }
 
 /// Addresses were checked when they came in; what was made of them since (rewriting) must not break the line.
-fn check_path(address: &str) -> Result<(), ClientError> {
+fn check_path(address: &str, smtputf8: bool) -> Result<(), ClientError> {
+    if !smtputf8 && !address.is_ascii() {
+        return Err(ClientError::NeedsSmtputf8);
+    }
     let plain = |b: u8| !b.is_ascii_control() && !matches!(b, b' ' | b'<' | b'>' | b'"');
     if address.bytes().all(plain) && !address.is_empty() || Address::parse(address).is_ok() {
         return Ok(());

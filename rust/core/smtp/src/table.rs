@@ -182,6 +182,7 @@ pub(crate) fn row_named(name: &[u8]) -> Option<&'static Row> {
     ROWS.iter().find(|row| row.name.as_bytes().eq_ignore_ascii_case(name) && !row.name.is_empty())
 }
 
+/// Every verb has a row.
 pub(crate) fn row_of(verb: Verb) -> &'static Row {
     ROWS.iter().find(|row| row.verb == verb).unwrap_or(&ROWS[0])
 }
@@ -268,4 +269,23 @@ fn read_body(mail: &mut MailCommand, value: Option<&str>) -> Result<(), Reply> {
 fn read_utf8(mail: &mut MailCommand, value: Option<&str>) -> Result<(), Reply> {
     mail.smtputf8 = true;
     if value.is_some() { Err(answers::BAD_PARAMETER) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verb_has_a_row_and_every_answer_a_way_on() {
+        use Verb::{Absent, Data, Ehlo, FinalDot, Foreign, Helo, Help, Mail, Noop, Quit, Rcpt, Rset, Vrfy};
+        for verb in [Ehlo, Helo, Mail, Rcpt, Data, FinalDot, Rset, Noop, Vrfy, Help, Quit, Absent, Foreign] {
+            assert_eq!(row_of(verb).verb, verb);
+        }
+        for row in &ROWS {
+            let after_354 = row.next == Next::To(State::Content);
+            assert_eq!(row.positive.code / 100 == 3, after_354, "{}", row.name);
+            assert!(row.states.has(State::Content) == (row.verb == FinalDot), "{}", row.name);
+            assert!(!row.states.has(State::Closed) && !row.states.has(State::Banner), "{}", row.name);
+        }
+    }
 }

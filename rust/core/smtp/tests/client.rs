@@ -92,6 +92,7 @@ fn nothing_breaks_a_command_line() {
     }
     assert_eq!(client.send(Command::Mail("a@b\n", MailParameters::default())), Err(ClientError::Argument));
     assert_eq!(client.send(Command::Vrfy("a\r\nQUIT")), Err(ClientError::Argument));
+    assert_eq!(client.send(Command::Rcpt("jörg@b.example")), Err(ClientError::NeedsSmtputf8));
     assert_eq!((client.outstanding(), sent(&mut client)), (0, String::new()));
 }
 

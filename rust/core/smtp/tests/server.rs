@@ -362,4 +362,19 @@ proptest! {
             (Some(_), None) => prop_assert!(false, "a message without an end"),
         }
     }
+
+    /// Which breach comes first is a matter of octets, not of reads.
+    #[test]
+    fn limits_do_not_depend_on_cuts(
+        sent in "([a.\r\n\0]|a{9}){0,60}(\r\n)?\\.\r\n",
+        max_size in 1_u64..60,
+        size in 1_usize..9,
+        lenient: bool,
+    ) {
+        let settings = ServerSettings { max_size, ..if lenient { normalising() } else { small() } };
+        let input = format!("{TO_CONTENT}{sent}");
+        let whole = play_whole(&settings, input.as_bytes());
+        prop_assert_eq!(&whole, &play_bytewise(&settings, input.as_bytes()));
+        prop_assert_eq!(&whole, &play(&settings, input.as_bytes().chunks(size)));
+    }
 }

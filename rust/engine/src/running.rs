@@ -261,7 +261,10 @@ fn build_intake(parts: &Parts, counters: Arc<Counters>) -> Intake {
 fn start_delivery(parts: &Parts, handle: &Handle) -> Delivery {
     let events = parts.events.clone();
     let door: delivery::Door = Arc::new(move |handover| events.push(Event::Deliver(Box::new(handover))).is_ok());
-    delivery::start(handle, parts.ledger.clone(), parts.clock, delivery_settings(&parts.compiled.table), door)
+    let settings = delivery_settings(&parts.compiled.table);
+    let delivery = delivery::start(handle, parts.ledger.clone(), parts.clock, settings, door);
+    parts.ledger.set_waker(delivery.waker());
+    delivery
 }
 
 /// The commit as the committer's thread does it: S4 and S5 are shown where they are found.

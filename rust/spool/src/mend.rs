@@ -33,7 +33,13 @@ pub struct Resume {
 
 impl Recovery {
     /// Mends the tails, raises the epoch, removes body files that nothing names, opens for writing.
-    pub fn finish(mut self) -> Result<(Spool, u32), SpoolError> {
+    pub fn finish(self) -> Result<(Spool, u32), SpoolError> {
+        self.finish_with_damage().map(|(spool, epoch, _)| (spool, epoch))
+    }
+
+    /// The same, and what was found broken at the ends while they were mended (after [`Recovery::damage`]).
+    pub fn finish_with_damage(mut self) -> Result<(Spool, u32, Vec<Damage>), SpoolError> {
+        let known = self.damage.len();
         self.raise_epoch()?;
         let mut resumes = Vec::new();
         for family in FAMILIES {
@@ -42,13 +48,14 @@ impl Recovery {
         }
         self.remove_orphan_bodies();
         let epoch = self.identity.epoch;
+        let found = self.damage.split_off(known);
         let shared = Shared::assemble(self, resumes).map_err(|error| match error {
             CommitError::Full => SpoolError::Full,
             other => {
                 SpoolError::Unwritable { file: "a segment".into(), source: std::io::Error::other(other.to_string()) }
             }
         })?;
-        Ok((Spool::from_shared(Arc::new(shared)), epoch))
+        Ok((Spool::from_shared(Arc::new(shared)), epoch, found))
     }
 
     /// Durable before anything is written under the new epoch.

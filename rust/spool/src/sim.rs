@@ -493,8 +493,8 @@ impl Disk for SimDisk {
         if std::mem::replace(&mut state.locked, true) {
             return state.answer(None);
         }
-        let lock = SimLock { state: self.state.clone(), boot };
-        state.answer(Some(Box::new(lock)))
+        state.answer(())?;
+        Ok(Some(Box::new(SimLock { state: self.state.clone(), boot })))
     }
 
     fn random(&self) -> io::Result<u64> {

@@ -65,6 +65,8 @@ pub struct LogTraces {
     pub segments: Vec<Arc<Segment>>,
     pub frames: Vec<Trace>,
     pub holes: Vec<Hole>,
+    /// The LSN before the first frame that may be met.
+    base: Lsn,
     /// Segments with blocks that cannot be read: left as they are, never written again.
     pub unreadable: HashSet<u32>,
     /// Highest LSN of this log known durable.
@@ -254,7 +256,7 @@ impl Recovery {
         let from = self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.head.position(family).segment);
         let segments: Vec<_> = self.shelf.list(family).into_iter().filter(|segment| segment.number >= from).collect();
         let mut expected = segments.first().map(|segment| if from == 0 { segment.number } else { from });
-        let mut traces = LogTraces::default();
+        let mut traces = LogTraces { base: self.base_of(family), ..LogTraces::default() };
         for segment in segments {
             while let Some(missing) = expected.filter(|&number| number < segment.number) {
                 self.damage.push(Damage::MissingSegment { file: segment_name(family, missing) });
@@ -268,6 +270,16 @@ impl Recovery {
         }
         self.logs[family as usize - 1] = traces;
         Ok(())
+    }
+
+    /// The LSN before the first frame that the walk of a log may meet.
+    fn base_of(&self, family: Family) -> Lsn {
+        let Some(checkpoint) = &self.checkpoint else { return Lsn(0) };
+        let position = checkpoint.head.position(family);
+        let rows = &checkpoint.head.rows;
+        let row = rows.iter().find(|row| row.family == family && row.number == position.segment);
+        let first = row.map_or(Lsn(0), |row| row.first);
+        if first > Lsn(0) && first <= position.lsn { Lsn(first.0 - 1) } else { position.lsn }
     }
 
     /// The highest marks that any frame or the checkpoint names.
@@ -478,12 +490,12 @@ impl LogTraces {
                 None => break,
                 Some(Step::Hole { from, to }) => hole = Some((from, to)),
                 Some(Step::Frame(found)) => {
-                    if std::mem::take(&mut first) {
-                        self.compare_end(index, &found, complete);
-                    }
+                    let begins = std::mem::take(&mut first) && found.header.kind != Kind::Gap;
                     if let Some((from, to)) = hole.take() {
-                        let after = self.frames.last().map_or(Lsn(0), |trace| trace.lsn);
+                        let after = self.last();
                         self.holes.push(Hole { segment: index, from, to, after, before: found.header.lsn });
+                    } else if begins {
+                        self.compare_end(index, &found, complete);
                     }
                     self.note(&segment, index, &found);
                 }
@@ -496,10 +508,14 @@ impl LogTraces {
         Ok(())
     }
 
+    fn last(&self) -> Lsn {
+        self.frames.last().map_or(self.base, |trace| trace.lsn)
+    }
+
     /// The first frame of a segment names the last one before it: if that was not found, the end of the segment before
     /// is broken.
     fn compare_end(&mut self, index: u32, found: &Found, complete: bool) {
-        let last = self.frames.last().map_or(Lsn(0), |trace| trace.lsn);
+        let last = self.last();
         if found.header.durable <= last || (index == 0 && !complete) {
             return;
         }

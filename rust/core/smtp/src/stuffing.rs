@@ -34,26 +34,14 @@ impl Stuffing {
     }
 
     fn lines(&mut self, chunk: &[u8], output: &mut Vec<u8>) -> Result<(), ClientError> {
-        let Some(&first) = chunk.first() else { return Ok(()) };
-        let mut from = 0;
-        match self.at {
-            At::LineStart if first == b'.' => output.push(b'.'),
-            At::AfterCr if first == b'\n' => {
-                output.extend_from_slice(b"\r\n");
-                self.at = At::LineStart;
-                return self.lines(&chunk[1..], output);
-            }
-            At::AfterCr => return Err(ClientError::BareNewline),
-            _ => {}
-        }
-        // `copied`: what of the chunk is in the output already.
-        let mut copied = 0;
+        // `copied`: what of the chunk is in the output already; `from`: where the search goes on.
+        let mut copied = self.begin(chunk, output)?;
+        let mut from = copied;
         while let Some(at) = memchr::memchr3(b'\r', b'\n', 0, &chunk[from..]).map(|at| from + at) {
             match (chunk[at], chunk.get(at + 1)) {
                 (b'\r', Some(b'\n')) => from = at + 2,
                 (b'\r', None) => {
-                    output.extend_from_slice(&chunk[copied..at]);
-                    self.at = At::AfterCr;
+                    self.pause(At::AfterCr, &chunk[copied..at], output);
                     return Ok(());
                 }
                 (0, _) => return Err(ClientError::Nul),
@@ -67,15 +55,35 @@ impl Stuffing {
                 }
                 Some(_) => {}
                 None => {
-                    output.extend_from_slice(&chunk[copied..]);
-                    self.at = At::LineStart;
+                    self.pause(At::LineStart, &chunk[copied..], output);
                     return Ok(());
                 }
             }
         }
-        output.extend_from_slice(&chunk[copied..]);
-        self.at = At::InLine;
+        let at = if from == chunk.len() { self.at } else { At::InLine };
+        self.pause(at, &chunk[copied..], output);
         Ok(())
+    }
+
+    /// What the first octet decides: a dot to be stuffed, the end of a held CR. Gives how many octets are used up.
+    fn begin(&mut self, chunk: &[u8], output: &mut Vec<u8>) -> Result<usize, ClientError> {
+        match (self.at, chunk) {
+            (At::LineStart, [b'.', ..]) => output.push(b'.'),
+            (At::AfterCr, [b'\n', rest @ ..]) => {
+                let stuffed = rest.starts_with(b".");
+                output.extend_from_slice(if stuffed { b"\r\n." } else { b"\r\n" });
+                self.at = At::LineStart;
+                return Ok(1);
+            }
+            (At::AfterCr, [_, ..]) => return Err(ClientError::BareNewline),
+            _ => {}
+        }
+        Ok(0)
+    }
+
+    fn pause(&mut self, at: At, rest: &[u8], output: &mut Vec<u8>) {
+        output.extend_from_slice(rest);
+        self.at = at;
     }
 
     /// Appends the end: the last line's CRLF if it is missing, and the final dot.

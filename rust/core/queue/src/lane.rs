@@ -3,6 +3,7 @@
 //! A lane stands in the line of lanes to run when it has due entries, is awake, has a plan, waits for no limiter and
 //! another connection (or an idle one) could work. Whatever changes one of these calls `Index::update_lane`.
 
+use angarium_nouns::envelope::Class;
 use angarium_nouns::{Millis, Reason};
 
 use crate::flow::Fair;
@@ -40,6 +41,8 @@ pub(crate) struct Lane {
     pub connections: u32,
     /// Its turn at the limiter that it waits for.
     pub parked: u32,
+    /// The most urgent class it had work in when it took that place.
+    pub parked_top: Class,
     /// The limiter that keeps a token for it.
     pub token_from: u32,
     /// The limiter that keeps room for a connection of it.
@@ -79,6 +82,7 @@ impl Slot for Lane {
         sending: 0,
         connections: 0,
         parked: NONE,
+        parked_top: Class::Bulk,
         token_from: NONE,
         room_from: NONE,
         prev: NONE,

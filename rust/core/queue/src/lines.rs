@@ -52,7 +52,7 @@ impl Index {
         }
     }
 
-    fn change_line(&mut self, lane: u32, line: u8) {
+    pub(crate) fn change_line(&mut self, lane: u32, line: u8) {
         let old = std::mem::replace(&mut self.lanes[lane].line, line);
         if old != NO_LINE {
             self.runnable[usize::from(old)].remove(&mut self.lanes, lane);

@@ -433,7 +433,7 @@ impl Pair {
         }
     }
 
-    fn matches(&self, row: &Row, predicate: &Predicate) -> bool {
+    fn matches(row: &Row, predicate: &Predicate) -> bool {
         predicate.tenant.is_none_or(|tenant| key(row.node).tenant == tenant)
             && predicate.class.is_none_or(|class| key(row.node).class == class)
             && predicate.domain.is_none_or(|domain| key(row.node).domain == domain)
@@ -445,7 +445,7 @@ impl Pair {
     fn meet(&mut self, at: usize, control: &Control) {
         let row = &self.rows[at];
         let closing = row.state == EntryState::Held && matches!(row.reason, Reason::Cancelled | Reason::Expired);
-        if row.state == EntryState::Owing || closing || !self.matches(row, &control.predicate) {
+        if row.state == EntryState::Owing || closing || !Self::matches(row, &control.predicate) {
             return;
         }
         let stop = match control.kind {
@@ -516,8 +516,8 @@ impl Pair {
             let row = &self.rows[at];
             let suspended = row.state == EntryState::Held && row.reason == Reason::Suspended;
             let other =
-                self.rules.iter().any(|one| one.kind == ControlKind::Suspend && self.matches(row, &one.predicate));
-            if suspended && !other && self.matches(row, &rule.predicate) {
+                self.rules.iter().any(|one| one.kind == ControlKind::Suspend && Self::matches(row, &one.predicate));
+            if suspended && !other && Self::matches(row, &rule.predicate) {
                 self.release(at);
             }
         }
@@ -643,7 +643,7 @@ impl Pair {
             cursor = self.index.find(&predicate, after, 2, 5, &mut found);
         }
         let mut expected: Vec<_> = (0..self.rows.len())
-            .filter(|&at| self.matches(&self.rows[at], &predicate))
+            .filter(|&at| Self::matches(&self.rows[at], &predicate))
             .map(|at| self.handle(at))
             .collect();
         expected.sort_unstable();

@@ -9,6 +9,7 @@ use angarium_nouns::Millis;
 
 use crate::flow::{FlowKey, Owner};
 use crate::index::Index;
+use crate::lane::NO_LINE;
 use crate::limiter::Limiter;
 use crate::lines::Bar;
 use crate::node::{Mark, Stand};
@@ -102,8 +103,7 @@ impl Index {
         }
         self.return_node_token(node);
         if self.nodes.slots[node].stand == Stand::Parked {
-            self.leave_turn(node);
-            self.join_turn(node);
+            self.back_in_turn(node);
         }
         self.nodes.slots[node].mark(Mark::Limited, false);
         if let Some(limiter) = self.nodes.limiters.remove(&node) {
@@ -133,8 +133,9 @@ impl Index {
     fn enter_line(&mut self, lane: u32, owner: Owner) {
         let Some(key) = self.ticket(lane, owner) else { return };
         let flow = self.flows.hold(key);
+        self.change_line(lane, NO_LINE); // its links are needed here
         self.lanes[lane].parked = flow;
-        self.update_lane(lane); // out of the line of lanes to run: its links are needed here
+        self.lanes[lane].parked_top = self.lanes[lane].fair.top().unwrap_or(key.class);
         let mut lanes = self.flows.slots[flow].lanes;
         lanes.push_back(&mut self.lanes, lane);
         self.flows.slots[flow].lanes = lanes;
@@ -178,12 +179,12 @@ impl Index {
         self.depart(flow);
     }
 
-    /// A waiting lane that got more urgent work waits in the class of that.
+    /// A waiting lane that has got more urgent work than it came with takes its place anew.
     pub(crate) fn move_up(&mut self, lane: u32) {
-        let key = self.flows.slots[self.lanes[lane].parked].key;
-        if self.lanes[lane].fair.top().is_some_and(|top| top < key.class) {
+        let owner = self.flows.slots[self.lanes[lane].parked].key.owner;
+        if self.lanes[lane].fair.top().is_some_and(|top| top < self.lanes[lane].parked_top) {
             self.unpark_lane(lane);
-            self.enter_line(lane, key.owner);
+            self.enter_line(lane, owner);
         }
     }
 
@@ -267,6 +268,16 @@ impl Index {
         self.set_alarm(limiter, now);
     }
 
+    /// Out of the limiter's order into its lane's.
+    fn back_in_turn(&mut self, node: u32) {
+        self.leave_turn(node);
+        self.join_turn(node);
+        let lane = self.nodes.slots[node].lane;
+        if lane != NONE {
+            self.update_lane(lane);
+        }
+    }
+
     /// Out of the limiter's order; the caller says where the node stands.
     pub(crate) fn unpark_node(&mut self, node: u32) {
         let flow = std::mem::replace(&mut self.nodes.slots[node].child, NONE);
@@ -334,12 +345,8 @@ impl Index {
             return true;
         }
         let node = self.flows.slots[flow].nodes.head;
-        self.leave_turn(node);
         self.nodes.slots[node].mark(Mark::Granted, keeps);
-        self.join_turn(node);
-        if self.nodes.slots[node].lane != NONE {
-            self.update_lane(self.nodes.slots[node].lane);
-        }
+        self.back_in_turn(node);
         true
     }
 

@@ -1,4 +1,5 @@
 //! The life of entries, told in short stories.
+#![allow(clippy::unwrap_used)]
 
 use angarium_nouns::envelope::Class;
 use angarium_nouns::names::NameId;
@@ -138,7 +139,7 @@ fn held_released_cancelled() {
     let touched = index.touched();
     assert_eq!((touched[0].entry, touched[0].kind), (second, ControlKind::Cancel));
     assert_eq!(take(&mut index, lane, NOW, 9).0, Take::Nothing);
-    index.close(second).unwrap();
+    let _ = index.close(second).unwrap();
     index.advance(NOW + 1000, 9);
     assert_eq!(take(&mut index, lane, NOW + 1000, 9).1.len(), 1);
 }
@@ -170,7 +171,7 @@ fn a_limiter_is_shared_fairly() {
                     let (answer, leased) = take(&mut index, run.lane, now, 1);
                     assert!(matches!(answer, Take::Message(_)), "{answer:?}");
                     sent[index.node_view(leased[0].node).unwrap().key.tenant.0 as usize] += 1;
-                    index.close(leased[0].entry).unwrap();
+                    let _ = index.close(leased[0].entry).unwrap();
                     index.connection_closed(run.lane, now).unwrap();
                 }
             }

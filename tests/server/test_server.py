@@ -23,6 +23,9 @@ from tests.harness import COMMAND, RecordingSink, ServerProcess, free_port
 BODY = "From: a@example.org\r\nTo: b@example.net\r\nSubject: hello\r\nX-Number: {number}\r\n\r\n.dot\r\nHello.\r\n"
 
 FIRST_RUN = """
+[spool]
+segment = "1MiB"
+
 [[listen]]
 address = "127.0.0.1:{port}"
 
@@ -360,7 +363,8 @@ def test_a_control_port_in_use(tmp_path: Path) -> None:
 def test_a_spool_that_another_server_holds(make: Callable[..., Site], tmp_path: Path) -> None:
     site = make().start()
     other = FIRST_RUN.format(port=free_port(), control=free_port())
-    other += f'\n[server]\ndata = "other"\n[spool]\nfolder = {json.dumps(str(site.data / "spool"))}\n'
+    other = other.replace("[spool]", f"[spool]\nfolder = {json.dumps(str(site.data / 'spool'))}")
+    other += '\n[server]\ndata = "other"\n'
     said = refuses(other, tmp_path)
     assert "in use by another process" in said
     site.server.stop()

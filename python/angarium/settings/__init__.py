@@ -10,6 +10,7 @@ from .kinds import (
     Mailbox,
     NameServer,
     Network,
+    OptionalEndpoint,
     Rate,
     Size,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "Mailbox",
     "NameServer",
     "Network",
+    "OptionalEndpoint",
     "Problem",
     "Rate",
     "Relay",

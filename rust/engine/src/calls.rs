@@ -15,11 +15,11 @@ use serde_bytes::ByteBuf;
 
 use crate::accept::{Answer, submit};
 use crate::asks::View;
+use crate::counters::Figures;
 use crate::delivery::render::{self, Rendered};
 use crate::delivery::{self, HandoverResult, PlanReport};
 use crate::engine::{CallError, Engine};
 use crate::event::{Event, Finished, Problem};
-use crate::counters::Figures;
 use crate::figures;
 use crate::policy::{Policy, PolicyError};
 use crate::running::Running;
@@ -151,7 +151,9 @@ impl Engine {
         let predicate: Predicate = table(predicate)?;
         self.cold(move |running, _| match running.intake.ledger.find(&predicate, &after, limit) {
             Ok(found) => finished(&found),
-            Err(error @ (FindError::Place | FindError::Predicate(_))) => Err(Problem::new("invalid", error.to_string())),
+            Err(error @ (FindError::Place | FindError::Predicate(_))) => {
+                Err(Problem::new("invalid", error.to_string()))
+            }
         })
     }
 

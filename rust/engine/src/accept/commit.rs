@@ -2,7 +2,7 @@
 
 use std::os::fd::RawFd;
 
-use angarium_ledger::Incoming;
+use angarium_ledger::{CommitError, Incoming};
 use angarium_nouns::record::ContentHead;
 use angarium_nouns::{Millis, Reply};
 
@@ -11,11 +11,13 @@ use crate::committer::Kept;
 use crate::intake::Intake;
 use crate::session::budget::Charge;
 
-const TOO_LARGE: Reply = Reply::new(552, (5, 3, 4), "The message with its envelope is too large");
-
 pub(super) async fn commit(intake: &Intake, message: Box<Message>, peer: RawFd) -> Result<Answer, Reply> {
     let (id, recipients, size) = (message.id, message.recipients.len() as u64, message.size());
     let (incoming, charge) = record(*message, intake.clock.now())?;
+    // Told here, since the committer could only refuse the whole group.
+    if incoming.record_len() > intake.ledger.max_record() {
+        return Err(CommitError::TooLarge.reply());
+    }
     let kept = intake.committer.put(incoming, peer).wait().await;
     drop(charge);
     match kept {
@@ -52,6 +54,7 @@ fn record(message: Message, received: Millis) -> Result<(Incoming, Option<Charge
         variants: message.variants,
         ..ContentHead::default()
     };
-    let incoming = Incoming::prepare(head, &recipients, message.body).map_err(|_| TOO_LARGE)?;
+    let prepared = Incoming::prepare(head, &recipients, message.body);
+    let incoming = prepared.map_err(|_| CommitError::TooLarge.reply())?;
     Ok((incoming, message.charge))
 }

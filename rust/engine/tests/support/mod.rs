@@ -45,6 +45,8 @@ pub struct House {
     pub disk: Arc<disk::Weather>,
     pub folder: Folder,
     events: Mutex<Vec<Event>>,
+    /// How the recovery ended.
+    pub recovered: Mutex<Option<Done>>,
 }
 
 impl House {
@@ -60,15 +62,21 @@ impl House {
     pub fn at(folder: Folder, change: impl FnOnce(&mut Policy)) -> Self {
         let mut policy = Policy { accept_any: true, hostname: "mx.example".into(), ..Policy::default() };
         change(&mut policy);
-        let settings =
-            Settings { spool: folder.0.display().to_string(), node: 1, segment_bytes: 1 << 20, workers: 2 };
+        let settings = Settings { spool: folder.0.display().to_string(), node: 1, segment_bytes: 1 << 20, workers: 2 };
         let disk = Arc::new(disk::Weather::new(&folder.0));
         let engine = Arc::new(Engine::open_on(disk.clone(), settings).unwrap());
         let address = listen(&engine);
-        let house = Self { engine, address, disk, folder, events: Mutex::default() };
+        let house = Self { engine, address, disk, folder, events: Mutex::default(), recovered: Mutex::default() };
         let ticket = house.engine.recover(&table(&policy)).unwrap();
-        house.done(ticket).result.unwrap();
+        let done = house.done(ticket);
+        assert!(done.result.is_ok(), "{:?}", done.result);
+        *house.recovered.lock() = Some(done);
         house
+    }
+
+    /// On a folder that was used before.
+    pub fn recovering(folder: Folder) -> Self {
+        Self::at(folder, |_| {})
     }
 
     pub fn set_policy(&self, change: impl FnOnce(&mut Policy)) -> u64 {
@@ -222,6 +230,19 @@ impl Client {
     /// A whole transaction; the reply to its dot.
     pub fn deliver(&mut self, recipient: &str, content: &str) -> (u16, String) {
         self.open(recipient);
+        self.send(content.as_bytes());
+        self.say("\r\n.")
+    }
+
+    /// A transaction after EHLO, to its end or its first refusal.
+    pub fn try_deliver(&mut self, recipient: &str, content: &str) -> (u16, String) {
+        let rcpt = format!("RCPT TO:<{recipient}>");
+        for line in ["MAIL FROM:<sender@client.example>", &rcpt, "DATA"] {
+            let (code, text) = self.say(line);
+            if code >= 400 {
+                return (code, text);
+            }
+        }
         self.send(content.as_bytes());
         self.say("\r\n.")
     }

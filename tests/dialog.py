@@ -19,7 +19,7 @@ one after another are sent in one piece, as a pipelining client does.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -187,6 +187,3 @@ class Player:
         wanted = [] if content is None else [content]
         if new != wanted:
             raise DialogError(f"{dialog.name}: kept {new!r}, not {wanted!r}")
-
-
-Serve = Callable[[trio.SocketStream], Awaitable[None]]

@@ -1,22 +1,26 @@
 """Plays every `tests/dialogs/*.dialog` over a socket: in the pieces it is written in, and byte by byte.
 
-The server is `angarium.smtp.Server` with the small driver below. With ANGARIUM_DIALOGS=host:port the dialogs that need
-no settings of their own are also played to the server that listens there.
+The server is `angarium.smtp.Server` with the small driver below. The dialogs that need no settings of their own are
+also played to the bundled server, or with ANGARIUM_DIALOGS=host:port to whatever listens there.
 """
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+from angarium.settings import Endpoint, Listen
 from angarium.smtp import Body, Broken, Data, Early, End, Mail, Rcpt, Server
 
-from tests.dialog import Dialog, Player, read_dialog
+from tests.dialog import Dialog, DialogError, Player, read_dialog
+from tests.house import running
+from tests.house import settings as house
 
 FOLDER = Path(__file__).parent / "dialogs"
 DIALOGS = [read_dialog(path) for path in sorted(FOLDER.glob("*.dialog"))]
@@ -92,15 +96,29 @@ async def test_library(dialog: Dialog, bytewise: bool):
         nursery.cancel_scope.cancel()
 
 
-ADDRESS = os.environ.get("ANGARIUM_DIALOGS", "")
+@asynccontextmanager
+async def bundled(folder: Path) -> AsyncIterator[str]:
+    """The address of the bundled server, or of the one that ANGARIUM_DIALOGS names."""
+    if address := os.environ.get("ANGARIUM_DIALOGS", ""):
+        yield address
+        return
+    listen = (Listen(address=Endpoint("127.0.0.1:0"), profile="public"),)
+    async with running(house(folder, listen=listen)) as server:
+        yield server.addresses[0]
 
-if ADDRESS:
 
-    @pytest.mark.parametrize("dialog", [d for d in DIALOGS if d.fits_any_server], ids=lambda dialog: dialog.name)
-    async def test_server(dialog: Dialog):
-        host, _, port = ADDRESS.rpartition(":")
-        async with await trio.open_tcp_stream(host, int(port)) as stream:
-            await Player(stream).play(dialog)
+async def test_server(tmp_path: Path):
+    """All that need no settings of their own, on one server one after another."""
+    failures = []
+    async with bundled(tmp_path) as address:
+        host, _, port = address.rpartition(":")
+        for dialog in (dialog for dialog in DIALOGS if dialog.fits_any_server):
+            try:
+                async with await trio.open_tcp_stream(host, int(port)) as stream:
+                    await Player(stream).play(dialog)
+            except DialogError as error:
+                failures.append(str(error))
+    assert not failures, "\n".join(failures)
 
 
 def test_there_are_enough():

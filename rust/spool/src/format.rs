@@ -241,6 +241,28 @@ pub struct Identity {
 
 impl Identity {
     pub const LEN: usize = 64;
+    /// Two slots of a block each, written in turn.
+    pub const FILE_LEN: u64 = 2 * BLOCK as u64;
+
+    /// Where the identity of this epoch is written.
+    pub fn slot(epoch: u32) -> u64 {
+        u64::from(epoch % 2) * u64::from(BLOCK)
+    }
+
+    /// The later of the two slots.
+    pub fn decode_file(bytes: &[u8]) -> Result<Self, Misfit> {
+        let slots = bytes.chunks(BLOCK as usize).map(Self::decode);
+        let mut latest: Result<Self, Misfit> = Err(Misfit::Bad);
+        for slot in slots {
+            match (slot, latest) {
+                (Err(Misfit::Newer(version)), _) => return Err(Misfit::Newer(version)),
+                (Ok(slot), Ok(best)) if slot.epoch <= best.epoch => {}
+                (Ok(slot), _) => latest = Ok(slot),
+                (Err(Misfit::Bad), _) => {}
+            }
+        }
+        latest
+    }
 
     pub fn encode(&self) -> [u8; Self::LEN] {
         let mut bytes = [0; Self::LEN];
@@ -334,6 +356,14 @@ mod tests {
         let identity = Identity { spool: 1 << 100, epoch: 4, highest: Lsn(99) };
         assert_eq!(Identity::decode(&identity.encode()), Ok(identity));
         assert_eq!(Identity::decode(b"ANGARIDE"), Err(Misfit::Bad));
+        let mut file = vec![0; Identity::FILE_LEN as usize];
+        assert_eq!(Identity::decode_file(&file), Err(Misfit::Bad));
+        for epoch in [4, 5, 6] {
+            let identity = Identity { epoch, ..identity };
+            let at = Identity::slot(epoch) as usize;
+            file[at..at + Identity::LEN].copy_from_slice(&identity.encode());
+            assert_eq!(Identity::decode_file(&file), Ok(identity));
+        }
     }
 
     proptest! {

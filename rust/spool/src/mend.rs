@@ -5,19 +5,20 @@
 //! it synced before the first new write. What is cut is first copied to `damaged/`. A crash in the middle changes
 //! nothing: the next recovery finds the same frames and begins again.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use angarium_nouns::{Lsn, MessageId};
 
-use crate::disk::Site;
+use crate::disk::{Disk, Site};
 use crate::error::{CommitError, Damage, SpoolError};
 use crate::format::{BLOCK, FrameHeader, Identity, Kind, SEGMENT_HEADER, TRAILER};
 use crate::recovery::{DAMAGED, FAMILIES, IDENTITY, LogTraces, Recovery, Trace, unreadable};
 use crate::segment::{Segment, spare_name};
 use crate::spool::{Shared, Spool};
 use crate::walk::Walk;
-use crate::workshop::write_all;
+use crate::workshop::{fill_zeros, write_all};
 
 /// LSNs skipped by a recovery: more than any group in flight at a crash could have used.
 const JUMP: u64 = 1 << 20;
@@ -51,9 +52,7 @@ impl Recovery {
         let found = self.damage.split_off(known);
         let shared = Shared::assemble(self, resumes).map_err(|error| match error {
             CommitError::Full => SpoolError::Full,
-            other => {
-                SpoolError::Unwritable { file: "a segment".into(), source: std::io::Error::other(other.to_string()) }
-            }
+            other => SpoolError::Unwritable { file: "a segment".into(), source: io::Error::other(other.to_string()) },
         })?;
         Ok((Spool::from_shared(Arc::new(shared)), epoch, found))
     }
@@ -69,15 +68,7 @@ impl Recovery {
         self.identity.epoch += 1;
         self.highest.0 += JUMP;
         self.identity = Identity { highest: self.highest, ..self.identity };
-        let temporary = format!("{IDENTITY}.new");
-        let write = || {
-            let file = self.disk.create(&temporary)?;
-            write_all(&*file, &self.identity.encode(), 0)?;
-            file.sync(Site::IdentityFile)?;
-            self.disk.rename(&temporary, IDENTITY)?;
-            self.disk.sync_folder("", Site::IdentityFolder)
-        };
-        write().map_err(unwritable)
+        write_identity(&*self.disk, &self.identity).map_err(unwritable)
     }
 
     fn mend_log(&mut self, log: &LogTraces) -> Result<Resume, SpoolError> {
@@ -136,13 +127,7 @@ impl Recovery {
             let padding = &bytes[(cursor - start) as usize..(trace.offset - start) as usize];
             let is_padding = cursor.next_multiple_of(BLOCK) == trace.offset && padding.iter().all(|&byte| byte == 0);
             if cursor < trace.offset && !is_padding {
-                let kept = self.keep_copy(segment, cursor, trace.offset);
-                self.damage.push(Damage::Tail {
-                    file: segment.name(),
-                    offset: u64::from(cursor),
-                    length: u64::from(trace.offset - cursor),
-                    kept,
-                });
+                self.report_tail(segment, cursor, trace.offset);
                 let gap = gap_frame(segment, cursor, trace.offset, last.max(Lsn(1)).min(Lsn(trace.lsn.0 - 1)));
                 bytes[(cursor - start) as usize..(trace.offset - start) as usize].copy_from_slice(&gap);
             }
@@ -155,13 +140,7 @@ impl Recovery {
     fn clear_rest(&mut self, segment: &Arc<Segment>, end: u32) -> Result<bool, SpoolError> {
         let traces = Walk::new(segment, end).end_of_traces(end);
         if traces > end {
-            let kept = self.keep_copy(segment, end, traces);
-            self.damage.push(Damage::Tail {
-                file: segment.name(),
-                offset: u64::from(end),
-                length: u64::from(traces - end),
-                kept,
-            });
+            self.report_tail(segment, end, traces);
         }
         let (mut at, mut cleared) = (end, false);
         let mut bytes = vec![0; PIECE];
@@ -183,13 +162,7 @@ impl Recovery {
     fn retire_unused(&mut self, segment: &Arc<Segment>) -> Result<(), SpoolError> {
         let traces = Walk::new(segment, SEGMENT_HEADER).end_of_traces(SEGMENT_HEADER);
         if traces > SEGMENT_HEADER {
-            let kept = self.keep_copy(segment, SEGMENT_HEADER, traces);
-            self.damage.push(Damage::Tail {
-                file: segment.name(),
-                offset: u64::from(SEGMENT_HEADER),
-                length: u64::from(traces - SEGMENT_HEADER),
-                kept,
-            });
+            self.report_tail(segment, SEGMENT_HEADER, traces);
         }
         let number = self.spares.iter().map(|spare| spare.0).max().unwrap_or(0) + 1;
         self.disk.rename(&segment.name(), &spare_name(number)).map_err(|source| unwritable(segment, source))?;
@@ -199,6 +172,16 @@ impl Recovery {
             self.spares.push((number, segment.file.clone()));
         }
         Ok(())
+    }
+
+    /// What is cut is kept and counted, unless it was reported as damage already.
+    fn report_tail(&mut self, segment: &Segment, from: u32, to: u32) {
+        let (file, from_byte) = (segment.name(), u64::from(from));
+        let known = |damage: &Damage| matches!(damage, Damage::Frames { file: name, offset, .. } if *name == file && *offset == from_byte);
+        if !self.damage.iter().any(known) {
+            let kept = self.keep_copy(segment, from, to);
+            self.damage.push(Damage::Tail { file, offset: from_byte, length: u64::from(to - from), kept });
+        }
     }
 
     /// Copies bytes to `damaged/`, durably. Evidence, not a promise: when it fails the start goes on.
@@ -242,6 +225,26 @@ fn gap_frame(segment: &Segment, from: u32, to: u32, lsn: Lsn) -> Vec<u8> {
     bytes
 }
 
-fn unwritable(segment: &Segment, source: std::io::Error) -> SpoolError {
+/// Into the slot of this epoch; the other one keeps the last epoch until this one is whole. In place, so that a full
+/// disk can be started from.
+fn write_identity(disk: &dyn Disk, identity: &Identity) -> io::Result<()> {
+    let slot = Identity::slot(identity.epoch);
+    match disk.open(IDENTITY) {
+        Ok(file) => {
+            write_all(&*file, &identity.encode(), slot)?;
+            file.sync(Site::IdentityFile)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let file = disk.create(IDENTITY)?;
+            fill_zeros(&*file, 0, Identity::FILE_LEN)?;
+            write_all(&*file, &identity.encode(), slot)?;
+            file.sync(Site::IdentityFile)?;
+            disk.sync_folder("", Site::IdentityFolder)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn unwritable(segment: &Segment, source: io::Error) -> SpoolError {
     SpoolError::Unwritable { file: segment.name(), source }
 }

@@ -140,11 +140,13 @@ impl Recovery {
 
     fn read_identity(&mut self, names: &[String]) -> Result<bool, SpoolError> {
         let bytes = match self.disk.open(IDENTITY) {
-            Ok(file) => read_whole(&*file, Identity::LEN).map_err(|source| unreadable(IDENTITY, source))?,
+            Ok(file) => {
+                read_whole(&*file, Identity::FILE_LEN as usize).map_err(|source| unreadable(IDENTITY, source))?
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(source) => return Err(unreadable(IDENTITY, source)),
         };
-        match Identity::decode(&bytes) {
+        match Identity::decode_file(&bytes) {
             Ok(identity) => {
                 self.identity = identity;
                 return Ok(true);

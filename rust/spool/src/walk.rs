@@ -196,13 +196,23 @@ impl Window {
         self.bytes.clear();
         self.bytes.resize(wanted, 0);
         if self.file.read_at(&mut self.bytes, u64::from(offset)).is_err() {
-            for (i, block) in self.bytes.chunks_mut(BLOCK as usize).enumerate() {
-                let at = u64::from(offset) + (i * BLOCK as usize) as u64;
-                if self.file.read_at(block, at).is_err() {
-                    block.fill(0);
-                    self.unreadable = true;
-                }
+            self.load_blockwise(offset);
+        }
+    }
+
+    /// Block by block, so that one bad block costs no more than itself.
+    fn load_blockwise(&mut self, offset: u32) {
+        let mut at = 0;
+        while at < self.bytes.len() {
+            let here = offset + at as u32;
+            let count = ((here / BLOCK + 1) * BLOCK - here) as usize;
+            let end = (at + count).min(self.bytes.len());
+            let block = &mut self.bytes[at..end];
+            if self.file.read_at(block, u64::from(here)).is_err() {
+                block.fill(0);
+                self.unreadable = true;
             }
+            at = end;
         }
     }
 }

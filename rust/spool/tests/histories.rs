@@ -73,5 +73,5 @@ fn every_sync_is_needed() {
 
 /// Syncs that matter only on a full disk or after damage; `scenarios.rs` shows them.
 fn shown_by_a_scenario(site: Site) -> bool {
-    matches!(site, Site::SegmentZeros | Site::SpareFolder | Site::IdentityFolder)
+    matches!(site, Site::SegmentZeros | Site::SpareFolder | Site::IdentityFolder | Site::CheckpointFolder)
 }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use angarium_nouns::{Lsn, MessageId, Millis};
 use angarium_spool::sim::{Chance, Failure};
 use angarium_spool::{
-    BodyFile, CheckpointError, CommitError, Damage, Family, Frame, Place, ReadError, RecoveredFrame, Recovery, SimDisk,
-    Site, Spool, SpoolError, SpoolSettings,
+    BodyFile, CheckpointError, CommitError, Damage, Frame, Place, ReadError, RecoveredFrame, Recovery, SimDisk, Site,
+    Spool, SpoolError, SpoolSettings,
 };
 
 pub const SEGMENT: u32 = 64 * 1024;
@@ -212,19 +212,22 @@ impl History {
 
     fn step(&mut self) -> Told1 {
         match self.chance.below(100) {
-            0..=34 => self.submit(),
-            35..=59 => self.close(),
-            60..=66 => self.prepare(),
-            67..=71 => self.checkpoint(),
+            0..=34 => return self.submit(),
+            35..=59 => return self.close(),
+            60..=66 => {
+                self.spool().prepare();
+            }
+            67..=71 => return self.checkpoint(),
             72..=77 => self.reclaim(),
             78..=82 => self.copy_forward(),
-            83..=86 => self.read_some(),
-            87..=90 => self.follow(),
+            83..=86 => return self.read_some(),
+            87..=90 => return self.follow(),
             91..=95 => self.rest(),
-            96 => self.stop_and_start(),
-            97 => self.kill_and_start(),
-            _ => self.power_failure(),
+            96 => return self.stop_and_start(),
+            97 => return self.kill_and_start(),
+            _ => return self.power_failure(),
         }
+        Ok(())
     }
 
     fn spool(&self) -> &Spool {
@@ -336,11 +339,6 @@ impl History {
         }
     }
 
-    fn prepare(&mut self) -> Told1 {
-        self.spool().prepare();
-        Ok(())
-    }
-
     /// Begins a checkpoint, lets more happen, writes what is then true.
     fn checkpoint(&mut self) -> Told1 {
         let Ok(mut writer) = self.spool().begin_checkpoint(self.spool().durable()) else { return Ok(()) };
@@ -362,13 +360,12 @@ impl History {
         Ok(())
     }
 
-    fn reclaim(&mut self) -> Told1 {
+    fn reclaim(&mut self) {
         let floor = self.cursor;
         self.told.recycled += self.spool().reclaim(self.now, floor) as u64;
-        Ok(())
     }
 
-    fn copy_forward(&mut self) -> Told1 {
+    fn copy_forward(&mut self) {
         for candidate in self.spool().copy_candidates(self.now, 2) {
             let Ok(frames) = self.spool().frames_in(candidate.segment) else { continue };
             let mut moved = Vec::new();
@@ -401,7 +398,6 @@ impl History {
                 message.copy = at.copy + 1;
             }
         }
-        Ok(())
     }
 
     fn read_some(&mut self) -> Told1 {
@@ -417,7 +413,7 @@ impl History {
         let message = &self.ledger.open[&number];
         match self.spool().read(message.place, MessageId(u128::from(number))) {
             Ok(bytes) => {
-                promise!(bytes == payload(number, self.world.bodies.get(&number)), "message {number} reads wrong")
+                promise!(bytes == payload(number, self.world.bodies.get(&number)), "message {number} reads wrong");
             }
             Err(_) if self.disk.has_crashed() => return Ok(()),
             Err(error @ ReadError::Io { .. }) if self.weather.failures => drop(error),
@@ -451,11 +447,10 @@ impl History {
         Ok(())
     }
 
-    fn rest(&mut self) -> Told1 {
+    fn rest(&mut self) {
         let _ = self.spool().write_mark_if_rested(self.now);
         self.now += 25;
         let _ = self.spool().write_mark_if_rested(self.now);
-        Ok(())
     }
 
     fn stop_and_start(&mut self) -> Told1 {
@@ -493,12 +488,11 @@ impl History {
                 self.disk.calm();
             }
             match self.try_start() {
-                Ok(()) if self.disk.has_crashed() => {}
+                Ok(()) | Err(Start::Broken(_)) if self.disk.has_crashed() => {}
                 Ok(()) => {
                     self.told.starts += 1;
                     return self.compare();
                 }
-                Err(Start::Broken(_)) if self.disk.has_crashed() => {}
                 Err(Start::Broken(why)) => return Err(why),
                 Err(Start::Spool(error)) => {
                     let weather = self.disk.has_crashed() || (self.weather.failures && attempt < 3);
@@ -642,11 +636,6 @@ impl History {
         world.closing = world.facts.values().flatten().copied().collect();
         let numbers: Vec<u64> = self.ledger.open.keys().copied().collect();
         numbers.into_iter().try_for_each(|number| self.check_readable(number))
-    }
-
-    #[allow(dead_code)]
-    pub fn is_faulty(&self) -> bool {
-        self.spool().is_faulty(Family::Content) || self.spool().is_faulty(Family::Journal)
     }
 }
 

@@ -34,10 +34,10 @@ impl Index {
             let lanes = || (0..self.lanes.end()).map(|lane| &self.lanes[lane]).filter(|lane| lane.used);
             let of_node = |node: &u32| self.nodes.limiters.get(node) == Some(&limiter);
             let nodes = || (0..self.nodes.slots.end()).filter(of_node).map(|node| &self.nodes.slots[node]);
-            let tokens = lanes().filter(|lane| lane.token_from == limiter).count();
+            let tokens = lanes().filter(|lane| lane.tokens_kept && lane.limiters.contains(&limiter)).count();
             let of_nodes = nodes().filter(|node| node.is(Mark::Granted)).count();
             assert_eq!(record.granted as usize, tokens + of_nodes);
-            let rooms = lanes().filter(|lane| lane.room_from == limiter).count();
+            let rooms = lanes().filter(|lane| lane.room_kept && lane.limiters.contains(&limiter)).count();
             assert_eq!(record.granted_rooms as usize, rooms);
             let flows = |slot: u32| match self.flows.slots[slot].key.owner {
                 Owner::Lane(_) => None,

@@ -43,10 +43,10 @@ pub(crate) struct Lane {
     pub parked: u32,
     /// The most urgent class it had work in when it took that place.
     pub parked_top: Class,
-    /// The limiter that keeps a token for it.
-    pub token_from: u32,
-    /// The limiter that keeps room for a connection of it.
-    pub room_from: u32,
+    /// Each of its limiters keeps a token for it.
+    pub tokens_kept: bool,
+    /// Each of its limiters keeps room for a connection of it.
+    pub room_kept: bool,
     /// In the line of lanes to run, or in its turn at the limiter: never both.
     prev: u32,
     next: u32,
@@ -83,8 +83,8 @@ impl Slot for Lane {
         connections: 0,
         parked: NONE,
         parked_top: Class::Bulk,
-        token_from: NONE,
-        room_from: NONE,
+        tokens_kept: false,
+        room_kept: false,
         prev: NONE,
         next: NONE,
     };
@@ -126,6 +126,11 @@ impl Lane {
     /// Further connections that would find something to do.
     pub fn useful(&self) -> u32 {
         self.allowed().saturating_sub(self.connections).min(self.ready.saturating_sub(self.idle()))
+    }
+
+    /// Whether it cannot go on with the connections that it has.
+    pub fn needs_room(&self) -> bool {
+        !(self.hungry && self.idle() > 0)
     }
 
     pub fn limiters(&self) -> impl Iterator<Item = u32> + use<> {

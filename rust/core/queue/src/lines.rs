@@ -195,7 +195,7 @@ impl Index {
                 if !self.check_plan(lane, now) {
                     continue;
                 }
-                match self.bar(lane, now) {
+                match self.bar(lane, self.lanes[lane].needs_room(), now) {
                     Some(bar) => self.park_lane(lane, bar, now),
                     None => given.push(self.run(lane, now)),
                 }
@@ -205,66 +205,54 @@ impl Index {
     }
 
     fn run(&mut self, lane: u32, now: Millis) -> LaneRun {
+        // So that no other lane connects in vain for it.
+        self.keep_tokens(lane);
         self.lanes[lane].hungry = false;
-        self.keep_token(lane, now);
         let record = &self.lanes[lane];
         let (probe, wake) = (record.probing, record.idle().min(record.ready));
-        let (token_from, room_from) = (record.token_from, record.room_from);
+        let own_room = u32::from(record.room_kept);
         let mut connections = record.useful();
         for limiter in record.limiters() {
             let record = &mut self.limiters[limiter];
-            let tokens = record.free_tokens(now).saturating_add(u32::from(token_from == limiter));
-            let room = record.free_room().saturating_add(u32::from(room_from == limiter));
-            connections = connections.min(tokens).min(room);
+            let tokens = record.free_tokens(now).saturating_add(1);
+            connections = connections.min(tokens).min(record.free_room().saturating_add(own_room));
         }
         LaneRun { lane: self.lanes.reference(lane), connections, wake, probe }
     }
 
-    /// The scarcest limiter keeps a token for the lane, so that no other connects in vain for it.
-    fn keep_token(&mut self, lane: u32, now: Millis) {
-        if self.lanes[lane].token_from != NONE {
-            return;
-        }
-        let limiters = self.lanes[lane].limiters();
-        let scarcest = limiters.min_by_key(|&limiter| self.limiters[limiter].free_tokens(now));
-        if let Some(limiter) = scarcest.filter(|&limiter| self.limiters[limiter].limits.tokens != 0) {
-            self.limiters[limiter].granted += 1;
-            self.lanes[lane].token_from = limiter;
-        }
-    }
-
     /// What keeps this lane from sending another message, if anything. Who waits already goes first.
-    fn bar(&mut self, lane: u32, now: Millis) -> Option<Bar> {
-        if let Some(limiter) = self.tokenless(lane, now) {
-            return Some(Bar::Tokens(limiter));
-        }
-        // Connections of its own that are idle need no room.
-        if self.lanes[lane].hungry && self.lanes[lane].idle() > 0 {
-            return None;
-        }
-        self.roomless(lane).map(Bar::Room)
-    }
-
-    /// The first limiter of the lane that has no token for it.
-    pub(crate) fn tokenless(&mut self, lane: u32, now: Millis) -> Option<u32> {
-        let limiters = self.lanes[lane].limiters();
-        limiters.into_iter().find(|&limiter| {
+    pub(crate) fn bar(&mut self, lane: u32, with_room: bool, now: Millis) -> Option<Bar> {
+        for limiter in self.lanes[lane].limiters() {
             if self.limiters[limiter].waiting > 0 {
                 self.tend(limiter, now);
             }
-            self.lanes[lane].token_from != limiter && self.limiters[limiter].free_tokens(now) == 0
-        })
+        }
+        self.lacks(lane, with_room, now)
     }
 
-    fn roomless(&self, lane: u32) -> Option<u32> {
+    /// The first thing that the lane lacks, for an open connection or one more, and that is not kept for it.
+    pub(crate) fn lacks(&mut self, lane: u32, with_room: bool, now: Millis) -> Option<Bar> {
         let record = &self.lanes[lane];
-        record.limiters().find(|&limiter| record.room_from != limiter && self.limiters[limiter].free_room() == 0)
+        let (tokens, room) = (!record.tokens_kept, with_room && !record.room_kept);
+        let mut limiters = record.limiters();
+        limiters.find_map(|limiter| {
+            let record = &mut self.limiters[limiter];
+            if tokens && record.free_tokens(now) == 0 {
+                Some(Bar::Tokens(limiter))
+            } else if room && record.free_room() == 0 {
+                Some(Bar::Room(limiter))
+            } else {
+                None
+            }
+        })
     }
 
     /// Counts a connection that is about to be made. `false`: there is no room for it (any more), do not make it.
     pub fn connection_opened(&mut self, lane: LaneRef) -> Result<bool, Stale> {
         let slot = self.lanes.get(lane).ok_or(Stale)?;
-        if self.lanes[slot].connections >= self.lanes[slot].allowed() || self.roomless(slot).is_some() {
+        let record = &self.lanes[slot];
+        let full = |limiter: u32| self.limiters[limiter].free_room() == 0;
+        if record.connections >= record.allowed() || !record.room_kept && record.limiters().any(full) {
             self.update_lane(slot);
             return Ok(false);
         }

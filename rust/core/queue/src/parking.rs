@@ -188,31 +188,51 @@ impl Index {
         }
     }
 
+    pub(crate) fn keep_tokens(&mut self, lane: u32) {
+        if !std::mem::replace(&mut self.lanes[lane].tokens_kept, true) {
+            for limiter in self.lanes[lane].limiters() {
+                self.limiters[limiter].granted += 1;
+            }
+        }
+    }
+
+    fn keep_room(&mut self, lane: u32) {
+        if !std::mem::replace(&mut self.lanes[lane].room_kept, true) {
+            for limiter in self.lanes[lane].limiters() {
+                self.limiters[limiter].granted_rooms += 1;
+            }
+        }
+    }
+
     /// What is kept for the lane goes to others.
     pub(crate) fn return_grants(&mut self, lane: u32) {
-        let limiter = std::mem::replace(&mut self.lanes[lane].token_from, NONE);
-        if limiter != NONE {
-            self.limiters[limiter].granted -= 1;
-            self.soon(limiter);
-        }
+        self.return_tokens(lane);
         self.return_room(lane);
     }
 
-    pub(crate) fn return_room(&mut self, lane: u32) {
-        let limiter = std::mem::replace(&mut self.lanes[lane].room_from, NONE);
-        if limiter != NONE {
-            self.limiters[limiter].granted_rooms -= 1;
-            self.soon(limiter);
+    fn return_tokens(&mut self, lane: u32) {
+        if std::mem::take(&mut self.lanes[lane].tokens_kept) {
+            for limiter in self.lanes[lane].limiters() {
+                self.limiters[limiter].granted -= 1;
+                self.soon(limiter);
+            }
         }
     }
 
-    /// A message is sent: one token of each limiter, a kept one if there is one.
-    pub(crate) fn spend(&mut self, lane: u32, node: u32, now: Millis) {
-        let kept = std::mem::replace(&mut self.lanes[lane].token_from, NONE);
-        if kept != NONE {
-            self.limiters[kept].granted -= 1;
+    pub(crate) fn return_room(&mut self, lane: u32) {
+        if std::mem::take(&mut self.lanes[lane].room_kept) {
+            for limiter in self.lanes[lane].limiters() {
+                self.limiters[limiter].granted_rooms -= 1;
+                self.soon(limiter);
+            }
         }
+    }
+
+    /// A message is sent: one token of each limiter, kept or not.
+    pub(crate) fn spend(&mut self, lane: u32, node: u32, now: Millis) {
+        let kept = std::mem::take(&mut self.lanes[lane].tokens_kept);
         for limiter in self.lanes[lane].limiters() {
+            self.limiters[limiter].granted -= u32::from(kept);
             self.limiters[limiter].spend(now);
         }
         self.spend_of_node(node, now);
@@ -320,49 +340,58 @@ impl Index {
     /// Looks at a limiter: whoever is next gets what there is, and an alarm is set for the next token.
     pub(crate) fn tend(&mut self, limiter: u32, now: Millis) {
         for _ in 0..GRANTS_PER_LOOK {
-            if !self.grant_token(limiter, now) && !self.grant_room(limiter) {
+            if !self.grant_token(limiter, now) && !self.grant_room(limiter, now) {
                 return self.set_alarm(limiter, now);
             }
         }
         self.soon(limiter);
     }
 
+    /// Gives a token to who is next, or sends that one on to where more is lacking. `false`: there is nothing to give.
     fn grant_token(&mut self, limiter: u32, now: Millis) -> bool {
         let record = &mut self.limiters[limiter];
         if record.tokens_wanted.is_empty() || record.free_tokens(now) == 0 {
             return false;
         }
         let Some(flow) = record.tokens_wanted.pick(&mut self.flows.slots, &self.shares) else { return false };
-        record.tokens_wanted.charge(&mut self.flows.slots, flow, 1);
         let lane = self.flows.slots[flow].lanes.head;
-        // Without a rate (it was suspended) there is nothing to keep.
-        let keeps = self.limiters[limiter].limits.tokens != 0;
-        self.limiters[limiter].granted += u32::from(keeps);
+        record.tokens_wanted.charge(&mut self.flows.slots, flow, 1);
         if lane != NONE {
-            self.unpark_lane(lane);
-            self.lanes[lane].token_from = if keeps { limiter } else { NONE };
-            self.update_lane(lane);
+            self.grant_lane(lane, now);
             return true;
         }
         let node = self.flows.slots[flow].nodes.head;
-        self.nodes.slots[node].mark(Mark::Granted, keeps);
+        self.limiters[limiter].granted += 1;
+        self.nodes.slots[node].mark(Mark::Granted, true);
         self.back_in_turn(node);
         true
     }
 
-    fn grant_room(&mut self, limiter: u32) -> bool {
+    fn grant_room(&mut self, limiter: u32, now: Millis) -> bool {
         let record = &mut self.limiters[limiter];
         if record.room_wanted.is_empty() || record.free_room() == 0 {
             return false;
         }
         let Some(flow) = record.room_wanted.pick(&mut self.flows.slots, &self.shares) else { return false };
-        record.room_wanted.charge(&mut self.flows.slots, flow, 1);
-        record.granted_rooms += 1;
+        self.limiters[limiter].room_wanted.charge(&mut self.flows.slots, flow, 1);
         let lane = self.flows.slots[flow].lanes.head;
-        self.unpark_lane(lane);
-        self.lanes[lane].room_from = limiter;
-        self.update_lane(lane);
+        self.grant_lane(lane, now);
         true
+    }
+
+    /// All that the lane needs, of all its limiters, or nothing: lanes that kept one thing and lacked another would keep
+    /// each other waiting.
+    fn grant_lane(&mut self, lane: u32, now: Millis) {
+        self.unpark_lane(lane);
+        let with_room = self.lanes[lane].needs_room();
+        if let Some(bar) = self.lacks(lane, with_room, now) {
+            return self.park_lane(lane, bar, now);
+        }
+        self.keep_tokens(lane);
+        if with_room {
+            self.keep_room(lane);
+        }
+        self.update_lane(lane);
     }
 
     /// While someone waits for tokens: an alarm for the next.

@@ -62,14 +62,14 @@ impl Index {
         if record.fair.is_empty() {
             return Some(self.nothing(lane));
         }
-        if record.parked == NONE {
-            let limiter = self.tokenless(lane, now)?;
-            self.park_lane(lane, Bar::Tokens(limiter), now);
-        } else if let Bar::Room(_) = self.waits_for(lane) {
+        let waits_for = (record.parked != NONE).then(|| self.waits_for(lane));
+        if matches!(waits_for, Some(Bar::Room(_))) {
             // It waits for another connection; this one is open.
-            let limiter = self.tokenless(lane, now)?;
             self.unpark_lane(lane);
-            self.park_lane(lane, Bar::Tokens(limiter), now);
+        }
+        if !matches!(waits_for, Some(Bar::Tokens(_))) {
+            let bar = self.bar(lane, false, now)?;
+            self.park_lane(lane, bar, now);
         }
         self.lanes[lane].hungry = true;
         let (Bar::Tokens(limiter) | Bar::Room(limiter)) = self.waits_for(lane);

@@ -8,12 +8,15 @@ yields. Out of descriptors it pauses instead of spinning. The engine counts sess
 from __future__ import annotations
 
 import errno
+import math
 import os
-import socket
 import re
+import resource
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+import structlog
 import trio
 
 from . import settings as site
@@ -24,8 +27,9 @@ from .errors import StartError
 BACKLOG = 4_096
 # Accepted in one step: 64 take about 2 ms.
 BATCH = 64
-# Pause when descriptors or memory have run out.
+# Pause when descriptors or memory have run out, and how often that is told.
 PAUSE = 0.1
+TELL_AGAIN = 60.0
 SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
 # Out of descriptors or buffers: try again later (accept(2)).
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -36,6 +40,7 @@ GONE = frozenset({
 })  # fmt: skip
 
 Peer = tuple[int, str, int]
+log = structlog.get_logger("angarium.intake")
 
 
 class Listening:
@@ -132,6 +137,7 @@ async def serve(
 ) -> None:
     """Accepts on one socket until it is closed or this is cancelled."""
     task_status.started()
+    tell_again = -math.inf
     while True:
         try:
             await trio.lowlevel.wait_readable(listening.socket)
@@ -141,7 +147,15 @@ async def serve(
         if exhausted is None:
             return
         if exhausted:
+            if trio.current_time() >= tell_again:
+                log.warning("no descriptor is free: connections wait", address=listening.address, limit=descriptors())
+                tell_again = trio.current_time() + TELL_AGAIN
             await trio.sleep(PAUSE)
+
+
+def descriptors() -> int:
+    """How many this process may have."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def accept_batch(bridge: Bridge, listening: Listening) -> bool | None:

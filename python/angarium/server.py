@@ -18,7 +18,6 @@ import stat
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -81,12 +80,13 @@ async def serve(
     sentence) for what keeps it from starting.
     """
     house = House(settings, reload=reload, say=say)
-    with house.doors():
-        try:
-            await house.live(task_status)
-        finally:
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(house.engine.close)
+    try:
+        await house.live(task_status)
+    finally:
+        house.close_doors()
+        house.close_control()
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(house.engine.close)
 
 
 class House:
@@ -103,8 +103,9 @@ class House:
         prepare_folders(settings)
         # Ports before the spool: a port in use is the likelier mistake, and costs no recovery.
         self.listening = intake.listen(settings)
+        self.addresses = tuple(one.address for one in self.listening)
         self.control = open_control(settings, self.listening)
-        self.engine = open_engine(settings, self.close_doors)
+        self.engine = open_engine(settings, self.give_up)
         self.bridge = Bridge(self.engine)
         self.steps = LoopSteps()
         self.asking = Asking(self.engine.answer_many, settings.hooks, hooks)
@@ -116,16 +117,19 @@ class House:
         self.bridge.on_asks(self.asking.ask)
         self.bridge.on_flag("fault", self.tell_faults)
 
-    @contextmanager
-    def doors(self) -> Iterator[None]:
-        try:
-            yield
-        finally:
-            self.close_doors()
-
     def close_doors(self) -> None:
         intake.close(self.listening)
         self.listening = []
+
+    def give_up(self) -> None:
+        """The start ends before anything ran."""
+        self.close_doors()
+        self.close_control()
+
+    def close_control(self) -> None:
+        self.control.unix.close()
+        if self.control.tcp is not None:
+            self.control.tcp.close()
 
     async def live(self, task_status: trio.TaskStatus[Running]) -> None:
         """From recovery to the flush: one nursery per life time, the longest outside."""
@@ -136,7 +140,7 @@ class House:
                 recovered = await self.recover()
                 await self.refresh_routes()
                 async with trio.open_nursery() as control, trio.open_nursery() as rooms:
-                    control.start_soon(self.serve_control)
+                    control.start_soon(supervise, "control", self.serve_control)
                     self.open_rooms(rooms)
                     async with trio.open_nursery() as doors:
                         self.open_listeners(doors)
@@ -192,7 +196,7 @@ class House:
             settings=self.settings,
             metrics=self.metrics.text,
             started=time.time_ns() // 1_000_000,
-            listening=tuple(one.address for one in self.listening),
+            listening=self.addresses,
         )
         await serving.serve_control(api.build_app(surface), self.control, stop=self.control_ends.wait)
 
@@ -202,8 +206,7 @@ class House:
 
     def running(self, recovered: Recovered) -> Running:
         """Mail is taken from here on."""
-        addresses = tuple(one.address for one in self.listening)
-        for line in greeting(self.settings, addresses, recovered):
+        for line in greeting(self.settings, self.addresses, recovered):
             self.say(line)
         return Running(
             settings=self.settings,
@@ -211,7 +214,7 @@ class House:
             journal=self.journal,
             metrics=self.metrics,
             recovered=recovered,
-            addresses=addresses,
+            addresses=self.addresses,
             stop=self.stopping.ask,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import smtplib
 import socket
@@ -287,6 +288,46 @@ def test_sighup_reads_the_policy_again_and_a_broken_one_changes_nothing(
     site.send(2)
     wait_until(lambda: len(mails(site)) == 2)
     assert sorted(message_from_bytes(mail)["X-Site"] for mail in mails(site)) == ["again", "seen"]
+    site.server.stop()
+
+
+def test_out_of_descriptors_waits_and_does_not_spin(make: Callable[..., Site]) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    site = make(FIRST_RUN + "\n[limits]\nsessions_per_address = 1000\n")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, before[1]))
+    try:
+        site.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    clients = [socket.create_connection(("127.0.0.1", site.port), 10) for _ in range(300)]
+    wait_until(lambda: "no descriptor is free" in site.log())
+    used = cpu_seconds(site.pid())
+    time.sleep(1)
+    assert cpu_seconds(site.pid()) - used < 0.5
+    for client in clients:
+        client.close()
+    site.send(1)
+    wait_until(lambda: len(mails(site)) == 1)
+    assert site.log().count("no descriptor is free") == 1
+    site.server.stop()
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_suspended_delivery_goes_on_at_a_reload(make: Callable[..., Site]) -> None:
+    site = make(FIRST_RUN + "\n[delivery]\nsuspended = true\n").start()
+    site.send(1)
+    assert "delivery is suspended" in site.log()
+    assert not mails(site)
+    site.server.config.write_text(site.server.config.read_text().replace("suspended = true", "suspended = false"))
+    os.kill(site.pid(), signal.SIGHUP)
+    wait_until(lambda: len(mails(site)) == 1)
+    site.server.config.write_text(site.server.config.read_text() + "\n[dns]\nnonsense = 1\n")
+    os.kill(site.pid(), signal.SIGHUP)
+    wait_until(lambda: "dns.nonsense: there is no such key" in site.log())
     site.server.stop()
 
 

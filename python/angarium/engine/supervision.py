@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -22,7 +23,9 @@ async def supervise(name: str, room: Callable[[], Awaitable[None]]) -> None:
         began = trio.current_time()
         try:
             await room()
-        except Exception:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             if trio.current_time() - began > HELD:
                 wait = FIRST_WAIT
             log.exception("a room failed and starts again", room=name, after=wait)
@@ -30,3 +33,12 @@ async def supervise(name: str, room: Callable[[], Awaitable[None]]) -> None:
             return
         await trio.sleep(wait)
         wait = min(wait * 2, MOST_WAIT)
+
+
+def is_failure(error: BaseException) -> bool:
+    """Whether a room broke down by itself. Some libraries leave a `Cancelled` in the group of what went wrong."""
+    if isinstance(error, Exception):
+        return True
+    if not isinstance(error, BaseExceptionGroup) or trio.current_effective_deadline() == -math.inf:
+        return False
+    return error.subgroup(lambda one: not isinstance(one, Exception | trio.Cancelled)) is None

@@ -119,8 +119,8 @@ async def serve_control(app: Litestar, sockets: ControlSockets, *, stop: Callabl
 
 async def serve_one(app: Litestar | Guard, sock: socket.socket, stop: Callable[[], Awaitable[None]]) -> None:
     config = anycorn.Config()
-    # anycorn takes the descriptor over; ours is let go without closing it.
-    config.bind = [f"fd://{sock.detach()}"]
+    # anycorn takes the descriptor over and closes it; ours stays, so that this can be started again.
+    config.bind = [f"fd://{os.dup(sock.fileno())}"]
     config.graceful_timeout = 2
     config.shutdown_timeout = 2
     config.include_server_header = False

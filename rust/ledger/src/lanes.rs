@@ -187,8 +187,12 @@ impl State {
         if self.index.set_plan(lane, &lane_plan, now).is_err() {
             return false;
         }
+        let before = self.lanes.get(lane).and_then(|record| record.plan.as_ref()).map_or(0, |plan| plan.suspended_until);
         if plan.suspended_until > now {
             let _ = self.index.sleep_lane(lane, plan.suspended_until, angarium_nouns::Reason::Suspended);
+        } else if before > now {
+            // Only what a plan suspended is woken by a plan; a lane that failed keeps to its back-off.
+            let _ = self.index.wake_lane(lane);
         }
         if let Some(gone) = old.filter(|_| limiter.is_none()) {
             self.index.remove_limiter(gone);

@@ -15,6 +15,7 @@ use angarium_spool::{CheckpointError, CheckpointWriter, Marks, Recovery};
 use crate::error::OpenError;
 use crate::ledger::Ledger;
 use crate::reader::Cursor;
+use crate::retention::Milestone;
 use crate::route::RouteAnswer;
 use crate::rules::Rule;
 use crate::state::{Follower, NodeWords, State};
@@ -29,6 +30,7 @@ const ROUTES: u16 = 5;
 const FOLLOWERS: u16 = 6;
 const BODIES: u16 = 7;
 const LAST: u16 = 8;
+const MILESTONES: u16 = 9;
 
 /// Octets of a record in the small sections; a page holds several.
 const RECORD: usize = 8 * 1024;
@@ -201,6 +203,7 @@ impl State {
             (ROUTES, Rows::of(routes.filter(|route| route.stale > now))),
             (FOLLOWERS, Rows::of(followers)),
             (BODIES, Rows::of(self.bodies.iter())),
+            (MILESTONES, Rows::of(self.retention.iter())),
             (LAST, Rows::of([LastRow { order: self.rules.last, newest_fact: now }])),
         ]
     }
@@ -244,6 +247,7 @@ pub(crate) fn read(recovery: &Recovery, state: &mut State, now: Millis) -> Resul
             state.bodies.insert(id, name);
         }
     }
+    rows::<Milestone>(recovery, MILESTONES)?.into_iter().for_each(|mark| state.retention.restore(mark));
     let mut newest_fact = 0;
     for row in rows::<LastRow>(recovery, LAST)? {
         state.rules.last = state.rules.last.max(row.order);
@@ -298,7 +302,9 @@ fn read_index(recovery: &Recovery, names: &NumberedNames, state: &mut State, now
             }
             state.join_route(*node, *key);
         }
-        held.into_iter().for_each(|key| state.names.release(key));
+        for key in held {
+            state.names.release(key);
+        }
     }
     Ok(())
 }

@@ -101,19 +101,20 @@ impl Ledger {
                 other => other.map_err(|error| ReadError::Unreadable(error.to_string()))?,
             };
             if frames.is_empty() {
+                more = false;
                 break;
             }
+            more = true;
             for frame in frames {
                 if records.len() >= limit {
-                    more = true;
                     break;
                 }
-                records.extend(told(&frame.payload, frame.lsn, kinds)?);
+                records.extend(read_frame(&frame.payload, frame.lsn, kinds)?);
                 after = frame.lsn;
             }
         }
         let next = Cursor { spool, epoch: self.spool.epoch(), lsn: after.0 };
-        Ok(JournalPage { records, next, gap, more: more || after < self.spool.durable().journal })
+        Ok(JournalPage { records, next, gap, more })
     }
 
     /// The durable end, for a reader that wants only what is new.
@@ -143,8 +144,8 @@ impl Ledger {
     }
 }
 
-/// The facts of one frame that are of these kinds, each with its own strings.
-fn told(payload: &[u8], lsn: Lsn, kinds: u32) -> Result<Vec<JournalRecord>, ReadError> {
+/// The facts of one frame that are of these kinds (0: all), each with its own strings.
+pub fn read_frame(payload: &[u8], lsn: Lsn, kinds: u32) -> Result<Vec<JournalRecord>, ReadError> {
     let unreadable = |error: angarium_nouns::record::RecordError| ReadError::Unreadable(error.to_string());
     let mut frame = FrameRead::open(payload).map_err(unreadable)?;
     let mut records = Vec::new();

@@ -12,6 +12,8 @@ use angarium_nouns::record::EntryState;
 use angarium_nouns::{EnhancedCode, MessageId, Millis, Outcome, Reply, Scope};
 use angarium_queue::{BackOff, EntryRef, LIMITERS_PER_LANE, LanePlan, LaneRef, Leased, LimiterRef, Limits, Take};
 
+use angarium_spool::Family;
+
 use crate::lease::{EntryId, LaneId, LaneRun, LaneWanted, Lease, LeasedEntry, Settlement, Sleep};
 use crate::ledger::Ledger;
 use crate::route::{LaneKey, NoRoute, Plan, Route};
@@ -353,7 +355,7 @@ impl Ledger {
     /// Lanes on which more connections are useful; they count as open until `connection_ended`. None while the
     /// journal is faulty (S5: no new delivery starts).
     pub fn lanes_to_run(&self, now: Millis, limit: usize) -> Vec<LaneRun> {
-        if self.spool.stats().journal_fault {
+        if self.spool.is_faulty(Family::Journal) {
             return Vec::new();
         }
         self.change(|state| {

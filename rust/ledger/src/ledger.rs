@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use angarium_nouns::{IdSource, MessageId, Millis};
-use angarium_spool::{BodyWriter, Disk, Spool, SpoolSettings};
+use angarium_spool::{BodyWriter, Disk, Family, Spool, SpoolSettings};
 
-use crate::error::{CommitError, OpenError};
+use crate::error::{CommitError, FaultKind, OpenError};
 use crate::maintain::Upkeep;
 use crate::recover::Opening;
 use crate::retry::RetryTables;
@@ -46,6 +46,8 @@ pub struct LedgerPolicy {
     pub postmaster: String,
     /// Facts older than this may go, if nobody claims them.
     pub journal_keep: Millis,
+    /// The same for what is more than so many bytes of journal ago: a busy server writes gigabytes a day.
+    pub journal_bytes: u64,
 }
 
 const HOUR: Millis = 3_600_000;
@@ -63,6 +65,7 @@ impl Default for LedgerPolicy {
             hostname: "localhost".into(),
             postmaster: String::new(),
             journal_keep: 30 * DAY,
+            journal_bytes: 4 << 30,
         }
     }
 }
@@ -195,6 +198,12 @@ impl Ledger {
     /// The wall clock jumped: expiry is frozen until `confirm-clock` or an hour of attempts.
     pub fn clock_jumped(&self, why: &str, now: Millis) {
         self.state.lock().freeze.begin(why, now);
+    }
+
+    /// S5 for a panic of whoever commits: that log takes nothing more in this process.
+    pub fn fault(&self, log: FaultKind, why: &str) {
+        let family = if log == FaultKind::Content { Family::Content } else { Family::Journal };
+        self.spool.fault(family, why);
     }
 
     /// Feeds the histogram of commit times: the clock is the engine's.

@@ -63,7 +63,7 @@ impl Ledger {
         more |= self.copying(&mut upkeep, now);
         if now >= upkeep.next_reclaim {
             upkeep.next_reclaim = now + RECLAIM_EVERY;
-            self.spool.reclaim(now, self.journal_floor());
+            self.spool.reclaim(now, self.journal_floor(now));
         }
         more
     }
@@ -117,10 +117,15 @@ impl Ledger {
     }
 
     /// The oldest LSN of the journal that somebody wants.
-    fn journal_floor(&self) -> Lsn {
-        let state = self.state.lock();
+    fn journal_floor(&self, now: Millis) -> Lsn {
+        let (written, _, _) = self.written_so_far();
+        let end = self.spool.durable().journal;
+        let mut state = self.state.lock();
+        let (keep, keep_bytes) = (state.policy.journal_keep, state.policy.journal_bytes);
+        state.retention.note(now, end, written);
+        let floor = state.retention.floor(now, keep, keep_bytes, written);
         let claimed = state.followers.values().filter(|follower| follower.claims).map(|follower| follower.cursor.lsn);
-        claimed.min().map_or(self.spool.durable().journal, Lsn)
+        claimed.min().map_or(floor, |lsn| floor.min(Lsn(lsn)))
     }
 
     /// Copies a part of what is still open in a segment that is mostly dead.

@@ -32,48 +32,49 @@ impl Ledger {
             ControlKind::Hold | ControlKind::Suspend if control.predicate.ids.is_empty() => self.stand(control, now),
             ControlKind::Suspend => Err(ControlError::Missing("a predicate without ids")),
             ControlKind::Lift | ControlKind::Resume => self.lift(control, now),
-            ControlKind::ConfirmClock => self.at_once(control, now, |state| {
+            ControlKind::ConfirmClock => Ok(self.at_once(control, now, |state| {
                 state.freeze.end();
                 1
-            }),
-            ControlKind::Reroute if control.tag.is_none() => self.refresh(control, now),
+            })),
+            ControlKind::Reroute if control.tag.is_none() => Ok(self.refresh(control, now)),
             ControlKind::Flush => {
-                self.change(|state| state.wake_all());
+                self.change(State::wake_all);
                 self.walk(control, now)
             }
             _ => self.walk(control, now),
         }
     }
 
-    fn at_once(
-        &self,
-        control: &Control,
-        now: Millis,
-        act: impl FnOnce(&mut State) -> u64,
-    ) -> Result<ControlDone, ControlError> {
-        Ok(self.change(|state| {
+    fn at_once(&self, control: &Control, now: Millis, act: impl FnOnce(&mut State) -> u64) -> ControlDone {
+        self.change(|state| {
             let changed = act(state);
             let number = state.rules.next();
             state.tell_control(number, control, Tally { changed, too_late: 0 }, now)
-        }))
+        })
     }
 
+    /// A rule begins to stand, then meets what is there in steps.
     fn stand(&self, control: &Control, now: Millis) -> Result<ControlDone, ControlError> {
-        self.change(|state| {
+        let mut control = control.clone();
+        let number = self.change(|state| {
             let number = state.rules.next();
-            let mut control = control.clone();
             if control.kind == ControlKind::Hold {
                 control.until = control.until.or(Some(now + state.policy.hold_after));
             }
             let position = state.content_applied.0;
             state.stand(Rule { number, control: control.clone(), position }, now)?;
-            while state.index.sweep(now, STEPS_AT_ONCE) {
-                state.meet_rules(now);
-            }
-            state.meet_rules(now);
-            let done = state.tell_control(number, &control, Tally::default(), now);
-            Ok(ControlDone { rule: number, ..done })
-        })
+            Ok(number)
+        })?;
+        let mut tally = Tally::default();
+        let mut more = true;
+        while more {
+            self.change(|state| {
+                more = state.index.sweep(now, STEPS_AT_ONCE);
+                tally.changed += state.meet_rules(now);
+            });
+        }
+        let done = self.change(|state| state.tell_control(number, &control, tally, now));
+        Ok(ControlDone { rule: number, ..done })
     }
 
     fn lift(&self, control: &Control, now: Millis) -> Result<ControlDone, ControlError> {
@@ -88,7 +89,7 @@ impl Ledger {
         })
     }
 
-    fn refresh(&self, control: &Control, now: Millis) -> Result<ControlDone, ControlError> {
+    fn refresh(&self, control: &Control, now: Millis) -> ControlDone {
         self.at_once(control, now, |state| {
             let domain =
                 control.predicate.domain.as_ref().map(|domain| state.names.domains.find(&domain.to_lowercase()));

@@ -98,10 +98,10 @@ impl Ledger {
             let debts: Vec<_> = ids.into_iter().map(|id| (id, state.debts(id))).collect();
             (debts, state.policy.clone())
         };
-        debts.into_iter().flat_map(|(id, debts)| self.reports_of(id, debts, &policy, now)).collect()
+        debts.into_iter().flat_map(|(id, debts)| self.reports_of(id, &debts, &policy, now)).collect()
     }
 
-    fn reports_of(&self, id: MessageId, debts: Vec<Debt>, policy: &LedgerPolicy, now: Millis) -> Vec<Incoming> {
+    fn reports_of(&self, id: MessageId, debts: &[Debt], policy: &LedgerPolicy, now: Millis) -> Vec<Incoming> {
         // What cannot be read is closed as lost by the attempt to read it.
         let Ok(content) = self.content_or_lose(id, now) else { return Vec::new() };
         let Ok(recipients) = content.head.recipients.all() else {
@@ -110,7 +110,7 @@ impl Ledger {
         };
         let mut groups: BTreeMap<&str, Vec<(&Recipient, &Debt)>> = BTreeMap::new();
         let mut silent = Vec::new();
-        for debt in &debts {
+        for debt in debts {
             match recipients.get(debt.view.number as usize) {
                 Some(recipient) if reports(&content.head, recipient) => {
                     groups.entry(report_address(&content.head, recipient)).or_default().push((recipient, debt));

@@ -88,7 +88,7 @@ impl Predicate {
             known(&names.campaigns, &self.campaign),
         );
         let (Some(domain), Some(tenant), Some(campaign)) = found else { return Ok(Selected::Nothing) };
-        self.with_lanes(self.fields(domain, tenant, campaign)?, lanes)
+        Ok(self.with_lanes(self.fields(domain, tenant, campaign)?, lanes))
     }
 
     fn fields(
@@ -117,15 +117,15 @@ impl Predicate {
         })
     }
 
-    fn with_lanes(&self, fields: angarium_queue::Predicate, lanes: &Lanes) -> Result<Selected, ControlError> {
+    fn with_lanes(&self, fields: angarium_queue::Predicate, lanes: &Lanes) -> Selected {
         let lane = self.lane.map(LaneRef::from_bits);
         let chosen: Vec<LaneRef> = match (&self.site, lane) {
-            (None, None) => return Ok(Selected::Walk(vec![fields])),
+            (None, None) => return Selected::Walk(vec![fields]),
             (None, Some(lane)) => vec![lane],
             (Some(site), lane) => lanes.of_site(site).filter(|one| lane.is_none_or(|lane| lane == *one)).collect(),
         };
         let with = |lane| angarium_queue::Predicate { lane: Some(lane), ..fields.clone() };
-        Ok(Selected::Walk(chosen.into_iter().map(with).collect()))
+        Selected::Walk(chosen.into_iter().map(with).collect())
     }
 
     /// A suspend that speaks of lanes alone.
@@ -221,13 +221,16 @@ impl State {
     }
 
     /// What rules and orders held since the last look gets its fact. What is suspended needs none: its rule stands.
-    pub fn meet_rules(&mut self, now: Millis) {
+    pub fn meet_rules(&mut self, now: Millis) -> u64 {
+        let mut met = 0;
         for touched in self.index.touched() {
+            met += 1;
             let Some(view) = self.index.view(touched.entry) else { continue };
             if touched.kind == Order::Hold && !touched.in_flight && view.state == EntryState::Held {
                 self.tell(&view, Change::of(&view, EntryState::Held, Outcome::Deferred, view.reason), now);
             }
         }
+        met
     }
 }
 

@@ -17,6 +17,7 @@ use crate::lanes::Lanes;
 use crate::ledger::LedgerPolicy;
 use crate::reader::Cursor;
 use crate::reports::Owed;
+use crate::retention::Retention;
 use crate::routes::Routes;
 use crate::rules::Rules;
 use crate::sleep::Asleep;
@@ -70,6 +71,7 @@ pub(crate) struct State {
     /// Keys of nodes that went while a checkpoint is written: their numbers must keep their meaning until its end.
     pub quarantine: Option<Vec<NodeKey>>,
     pub freeze: Freeze,
+    pub retention: Retention,
     pub figures: Figures,
     /// Everything up to here is in the index.
     pub content_applied: Lsn,

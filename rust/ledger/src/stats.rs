@@ -63,6 +63,10 @@ pub struct LedgerStats {
     pub commit_time: Histogram,
     /// Messages of a content commit.
     pub group_size: Histogram,
+    pub checkpoints: u64,
+    /// Segments used again, and messages copied forward out of mostly dead ones.
+    pub recycled: u64,
+    pub copied: u64,
     pub spool_bytes: u64,
     /// Bytes that new files may still take.
     pub spool_free: u64,
@@ -147,6 +151,9 @@ impl Ledger {
             commit_time: figures.commit_time.clone(),
             group_size: figures.group_size.clone(),
             spool_bytes: spool.segment_bytes,
+            checkpoints: spool.checkpoints,
+            recycled: spool.segments_recycled,
+            copied: spool.copied_frames,
             spool_free,
             damaged: figures.damaged,
             content_fault: spool.content_fault,

@@ -24,7 +24,12 @@ pub fn settings() -> LedgerSettings {
         copy_age: 1_000,
         ..SpoolSettings::default()
     };
-    let policy = LedgerPolicy { report_delay: 0, hostname: "mx.example".into(), ..LedgerPolicy::default() };
+    let policy = LedgerPolicy {
+        report_delay: 0,
+        hostname: "mx.example".into(),
+        journal_keep: 3_600_000,
+        ..LedgerPolicy::default()
+    };
     LedgerSettings { node: 7, spool, policy }
 }
 

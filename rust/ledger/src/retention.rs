@@ -1,0 +1,83 @@
+//! How far back the journal is kept: the operator's wish in time and bytes, above what is still needed.
+//!
+//! Milestones (time, LSN, bytes of journal written) are set as the journal grows and stand in checkpoints, so that a
+//! restart does not begin the time anew. The floor never passes what a claiming follower has not read.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use angarium_nouns::{Lsn, Millis};
+
+/// Between two milestones; so much more than asked may be kept.
+const EVERY: Millis = 600_000;
+const EVERY_BYTES: u64 = 64 << 20;
+/// Ten minutes over a month: 4,464. The oldest go first, which keeps more, not less.
+const MOST: usize = 8192;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Milestone {
+    pub at: Millis,
+    pub lsn: u64,
+    /// Bytes of journal written up to here, over all runs.
+    pub bytes: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Retention {
+    milestones: VecDeque<Milestone>,
+    /// Bytes written by the runs before this one.
+    before: u64,
+}
+
+impl Retention {
+    pub fn restore(&mut self, milestone: Milestone) {
+        self.before = milestone.bytes;
+        self.milestones.push_back(milestone);
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Milestone> {
+        self.milestones.iter()
+    }
+
+    /// `written`: bytes of journal in this run.
+    pub fn note(&mut self, now: Millis, lsn: Lsn, written: u64) {
+        let bytes = self.before + written;
+        let due = self.milestones.back().is_none_or(|last| now >= last.at + EVERY || bytes >= last.bytes + EVERY_BYTES);
+        if due {
+            self.milestones.push_back(Milestone { at: now, lsn: lsn.0, bytes });
+        }
+        while self.milestones.len() > MOST {
+            self.milestones.pop_front();
+        }
+    }
+
+    /// Nothing up to here is wanted for its age or as one of the last `keep_bytes`.
+    pub fn floor(&mut self, now: Millis, keep: Millis, keep_bytes: u64, written: u64) -> Lsn {
+        let bytes = self.before + written;
+        let old = |mark: &Milestone| mark.at + keep <= now || mark.bytes + keep_bytes <= bytes;
+        let passed = self.milestones.iter().take_while(|mark| old(mark)).count();
+        let floor =
+            passed.checked_sub(1).and_then(|last| self.milestones.get(last)).map_or(Lsn(0), |mark| Lsn(mark.lsn));
+        // The last one passed stays: it is the floor.
+        self.milestones.drain(..passed.saturating_sub(1));
+        floor
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_by_time_and_by_bytes() {
+        let mut retention = Retention::default();
+        for n in 0..10 {
+            retention.note(n * EVERY, Lsn(n * 100), n * 1000);
+        }
+        assert_eq!(retention.floor(9 * EVERY, 20 * EVERY, 1 << 40, 9000), Lsn(0));
+        assert_eq!(retention.floor(9 * EVERY, 6 * EVERY, 1 << 40, 9000), Lsn(300));
+        assert_eq!(retention.floor(9 * EVERY, 6 * EVERY, 2000, 9000), Lsn(700));
+        assert_eq!(retention.floor(9 * EVERY, 6 * EVERY, 2000, 9000), Lsn(700));
+    }
+}

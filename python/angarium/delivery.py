@@ -19,7 +19,7 @@ from msgspec import Struct
 from . import _core
 from . import settings as site
 from .dns import AddressAnswer, Lookups
-from .engine import Bridge, Plan, PlanHost, Rate
+from .engine import BATCH, Bridge, Plan, PlanHost, Rate, Wake, answer_wanted
 from .routing.mx import Groups, groups_of
 from .routing.mx import addresses as addresses_of
 
@@ -29,8 +29,7 @@ SETTINGS_VALID = 600_000
 NOTHING_VALID = 30_000
 # `suspended`: longer than any process lives.
 FOR_EVER = 1 << 52
-# Lanes pulled at once, and being looked up at once.
-BATCH = 64
+# Lanes being looked up at once.
 AT_ONCE = 256
 # Lanes that get a new plan at once when the settings change; the others within the validity of theirs.
 REMEMBERED = 50_000
@@ -145,18 +144,11 @@ async def serve(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Gives the engine the plans that it wants until cancelled."""
-    wanted = trio.Event()
-    room = trio.Semaphore(AT_ONCE)
+    woken = Wake()
     known: OrderedDict[int, Lane] = OrderedDict()
     generation = planner.generation
-
-    async def make(number: int, lane: Lane) -> None:
-        try:
-            planned = await planner.plan(lane)
-            if not bridge.set_plan(number, planned.plan, valid=now() + planned.valid):
-                known.pop(number, None)
-        finally:
-            room.release()
+    bridge.on_flag("plan_wanted", woken.set)
+    planner.on_change = woken.set
 
     def pull() -> list[tuple[int, Lane]]:
         """Lanes that want a plan; behind a change of the settings all that are known."""
@@ -164,25 +156,16 @@ async def serve(
         if generation != planner.generation:
             generation = planner.generation
             return list(known.items())
-        return [(want.lane, lane_of(want)) for want in bridge.engine.wanted_plans(BATCH)]
+        batch = [(want.lane, lane_of(want)) for want in bridge.engine.wanted_plans(BATCH)]
+        known.update(batch)
+        while len(known) > REMEMBERED:
+            known.popitem(last=False)
+        return batch
 
-    def wake() -> None:
-        wanted.set()
+    async def make(want: tuple[int, Lane]) -> None:
+        number, lane = want
+        planned = await planner.plan(lane)
+        if not bridge.set_plan(number, planned.plan, valid=now() + planned.valid):
+            known.pop(number, None)
 
-    bridge.on_flag("plan_wanted", wake)
-    planner.on_change = wake
-    async with trio.open_nursery() as nursery:
-        task_status.started()
-        while True:
-            batch = pull()
-            for number, lane in batch:
-                known[number] = lane
-                await room.acquire()
-                nursery.start_soon(make, number, lane)
-            while len(known) > REMEMBERED:
-                known.popitem(last=False)
-            if len(batch) >= BATCH:
-                await trio.lowlevel.checkpoint()
-                continue
-            await wanted.wait()
-            wanted = trio.Event()
+    await answer_wanted(pull, make, woken=woken, at_once=AT_ONCE, task_status=task_status)

@@ -45,10 +45,8 @@ class Zone:
             known.union_update(fresh)
 
     async def serve(self, *, task_status: trio.TaskStatus[Zone] = trio.TASK_STATUS_IGNORED) -> None:
-        datagrams = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM)
-        await datagrams.bind(("127.0.0.1", 0))
+        datagrams, listener = await open_both()
         self.port = datagrams.getsockname()[1]
-        (listener,) = await trio.open_tcp_listeners(self.port, host="127.0.0.1")
         with datagrams:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(trio.serve_listeners, self.serve_stream, [listener])
@@ -99,3 +97,17 @@ class Zone:
         response.authority.append(soa)
         if not any(known == name for known, _ in self.records):
             response.set_rcode(dns.rcode.NXDOMAIN)
+
+
+async def open_both() -> tuple[trio.socket.SocketType, trio.SocketListener]:
+    """UDP and TCP at one port that is free in both."""
+    for _ in range(20):
+        datagrams = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM)
+        await datagrams.bind(("127.0.0.1", 0))
+        try:
+            (listener,) = await trio.open_tcp_listeners(datagrams.getsockname()[1], host="127.0.0.1")
+        except OSError:
+            datagrams.close()
+            continue
+        return datagrams, listener
+    raise OSError("no port is free in both UDP and TCP")

@@ -1,6 +1,6 @@
 """The engine as Python sees it: `Bridge` (Trio's side), the tables that cross it, settings compiled into policy."""
 
-from .bridge import BATCH, FLAGS, Bridge, Content, Ticket, accepted
+from .bridge import FLAGS, Bridge, Content, Ticket, accepted
 from .policy import CLASSES, PHASES, TLS_DEMANDS, compile_policy
 from .supervision import supervise
 from .tables import (
@@ -40,6 +40,7 @@ from .tables import (
     Timeouts,
     Verdict,
 )
+from .wanted import BATCH, Wake, answer_wanted
 
 __all__ = [
     "BATCH",
@@ -85,7 +86,9 @@ __all__ = [
     "Ticket",
     "Timeouts",
     "Verdict",
+    "Wake",
     "accepted",
+    "answer_wanted",
     "compile_policy",
     "supervise",
 ]

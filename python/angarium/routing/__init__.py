@@ -15,7 +15,7 @@ import trio
 from .. import _core
 from .. import settings as site
 from ..dns import Lookups
-from ..engine import TLS_DEMANDS, Bridge, Route
+from ..engine import BATCH, TLS_DEMANDS, Bridge, Route, Wake, answer_wanted
 from . import mx, verdicts
 from .own import Own
 from .transport import Transport
@@ -29,8 +29,7 @@ SETTINGS_VALID = 600_000
 STALE = 3_600_000
 # Destinations whose last good route is remembered for that.
 REMEMBERED = 50_000
-# Wanted destinations pulled at once, and being looked up at once.
-BATCH = 64
+# Destinations being looked up at once.
 AT_ONCE = 512
 
 
@@ -121,37 +120,28 @@ async def serve(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answers the engine's wanted routes until cancelled."""
-    wanted = trio.Event()
-    room = trio.Semaphore(AT_ONCE)
+    woken = Wake()
+    bridge.on_flag("route_wanted", woken.set)
 
-    def wake() -> None:
-        wanted.set()
-
-    def answer(want: _core.RouteWanted, routed: Routed) -> None:
+    def give(want: _core.RouteWanted, routed: Routed) -> None:
         valid = now() + routed.valid
         stale = valid + (STALE if routed.groups else 0)
         bridge.set_route(want.key, routed.route, valid=valid, stale=stale)
 
-    async def look_up(want: _core.RouteWanted) -> None:
-        try:
-            answer(want, await router.route(want.domain, want.tag, want.tls))
-        finally:
-            room.release()
+    def decide(want: _core.RouteWanted) -> bool:
+        decided = router.route_nowait(want.domain, want.tag, want.tls)
+        if decided is not None:
+            give(want, decided)
+        return decided is not None
 
-    bridge.on_flag("route_wanted", wake)
-    async with trio.open_nursery() as nursery:
-        task_status.started()
-        while True:
-            batch = bridge.engine.wanted_routes(BATCH)
-            for want in batch:
-                decided = router.route_nowait(want.domain, want.tag, want.tls)
-                if decided is not None:
-                    answer(want, decided)
-                    continue
-                await room.acquire()
-                nursery.start_soon(look_up, want)
-            if len(batch) == BATCH:
-                await trio.lowlevel.checkpoint()
-                continue
-            await wanted.wait()
-            wanted = trio.Event()
+    async def look_up(want: _core.RouteWanted) -> None:
+        give(want, await router.route(want.domain, want.tag, want.tls))
+
+    await answer_wanted(
+        lambda: bridge.engine.wanted_routes(BATCH),
+        look_up,
+        woken=woken,
+        at_once=AT_ONCE,
+        answer_nowait=decide,
+        task_status=task_status,
+    )

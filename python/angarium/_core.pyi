@@ -87,7 +87,7 @@ class Done:
     def ticket(self) -> int: ...
     @property
     def error(self) -> str:
-        """Empty: it worked. Else one word: not-found, refused, disk-full, fault, stopped, gap, lost, damaged, invalid."""
+        """Empty: it worked. Else a word: not-found, refused, disk-full, fault, stopped, gap, lost, damaged, invalid."""
     @property
     def text(self) -> str:
         """The error for people; empty if it worked."""
@@ -262,7 +262,7 @@ class Engine:
         """Table Predicate. Ticket → {entries: [table Entry], after: bytes (empty: that was all)}."""
 
     def message(self, id: str) -> int:
-        """Ticket → table MessageView (rust/ledger/src/predicate.rs): the envelope and all recipients with their states."""
+        """Ticket → table MessageView (rust/ledger/src/predicate.rs): the envelope, all recipients with their states."""
 
     def content(self, id: str, *, recipient: int | None = None) -> int:
         """Ticket → the content head (MessagePack array, nouns::record::ContentHead), and `Done.body`.

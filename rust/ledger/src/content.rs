@@ -67,12 +67,35 @@ pub(crate) fn open_payload(payload: &[u8]) -> Result<(ContentHead, usize), Strin
     Ok((head, 4 + length))
 }
 
+/// A record as it stands in the log.
+struct Record {
+    head: ContentHead,
+    /// Empty when the body has a file of its own.
+    body: InlineBody,
+}
+
+impl Record {
+    fn inline(self) -> Option<Content> {
+        let whole = self.head.body.file.is_empty();
+        whole.then(|| Content { head: self.head, body: ContentBody::Inline(self.body) })
+    }
+}
+
 impl Ledger {
     /// Reads what a lease is about. Touches the disk: not on a worker when the file is cold.
     pub fn load(&self, lease: &Lease, now: Millis) -> Result<Content, LoadError> {
         match self.read_content(lease.id, lease.place) {
             Err(LoadError::Lost(_)) => self.content_or_lose(lease.id, now),
             other => other,
+        }
+    }
+
+    /// The same for a worker: only what stands in the log itself. `None`: the body has a file of its own, which
+    /// [`Ledger::load`] reads whole to verify it.
+    pub fn load_inline(&self, lease: &Lease, now: Millis) -> Result<Option<Content>, LoadError> {
+        match self.read_record(lease.id, lease.place) {
+            Err(LoadError::Lost(_)) => self.content_or_lose(lease.id, now).map(Some),
+            record => Ok(record?.inline()),
         }
     }
 
@@ -101,12 +124,18 @@ impl Ledger {
         }
     }
 
-    fn read_content(&self, id: MessageId, place: Place) -> Result<Content, LoadError> {
+    fn read_record(&self, id: MessageId, place: Place) -> Result<Record, LoadError> {
         let payload = self.spool.read(place, id).map_err(|error| LoadError::of(&error))?;
         let (head, start) = open_payload(&payload).map_err(LoadError::Lost)?;
-        if head.body.file.is_empty() {
-            return Ok(Content { head, body: ContentBody::Inline(InlineBody { payload, start }) });
+        Ok(Record { head, body: InlineBody { payload, start } })
+    }
+
+    fn read_content(&self, id: MessageId, place: Place) -> Result<Content, LoadError> {
+        let record = self.read_record(id, place)?;
+        if record.head.body.file.is_empty() {
+            return Ok(Content { head: record.head, body: ContentBody::Inline(record.body) });
         }
+        let head = record.head;
         let file = BodyFile { name: head.body.file.clone(), length: head.body.length, crc: head.body.crc };
         let body = self.spool.read_body(&file).map_err(|error| LoadError::of(&error))?;
         body.verify().map_err(|error| LoadError::of(&error))?;

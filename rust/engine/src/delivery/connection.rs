@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::content;
 use super::desk::Desk;
 use super::envelope::{Envelope, group};
+use super::limits;
 use super::refusals::{self, Refusal};
 use super::render::Rendered;
 use super::settings::DeliverySettings;
@@ -107,6 +108,10 @@ pub struct Connection<S: AsyncRead + AsyncWrite + Unpin> {
     useful: bool,
     /// The dialogue is over; QUIT would find nobody.
     spent: bool,
+    /// Recipients that this peer takes in one transaction: as it said in EHLO, or as it was learned.
+    room: u32,
+    /// Transactions that this peer takes on one connection.
+    mails: u32,
     /// The peer still holds a transaction that RSET must end before the next MAIL.
     reset_due: bool,
     loading: Option<Arc<Lease>>,
@@ -126,6 +131,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             begun_in_run: 0,
             useful: false,
             spent: false,
+            room: u32::MAX,
+            mails: u32::MAX,
             reset_due: false,
             loading: None,
             waiting: VecDeque::new(),
@@ -148,6 +155,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             other => other,
         };
         expect_positive(Phase::Hello, answer)?;
+        self.room = limits::recipients(self.wire.client.capabilities()).unwrap_or(u32::MAX);
+        self.mails = limits::transactions(self.wire.client.capabilities()).unwrap_or(u32::MAX);
         self.secure()
     }
 
@@ -203,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub fn may_begin(&self) -> bool {
         let plan = self.errand.run.plan.messages_per_connection;
         let limit = if plan == 0 { self.settings.messages_per_connection } else { plan };
-        self.begun < limit && !self.errand.desk.is_stopping()
+        self.begun < limit.min(self.mails) && !self.errand.desk.is_stopping()
     }
 
     pub fn is_spent(&self) -> bool {
@@ -262,7 +271,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             let since = Instant::now();
             let (desk, plan) = (&self.errand.desk, &self.errand.run.plan);
-            let limit = self.settings.recipients.min(plan.recipients_per_transaction).max(1);
+            let limit = self.settings.recipients.min(plan.recipients_per_transaction).min(self.room).max(1);
             let Some(lease) = desk.ledger.take(self.errand.run.lane, desk.now(), limit) else { return false };
             let lease = &*self.loading.insert(Arc::new(lease));
             if content::is_cold(lease, desk.now()) {
@@ -477,6 +486,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let Errand { desk, run, address, .. } = &self.errand;
         if !std::mem::replace(&mut self.useful, true) {
             desk.health.worked(*address);
+        }
+        if let Some(taken) = self.current.as_ref().and_then(|outgoing| outgoing.transaction.room()) {
+            self.room = self.room.min(taken);
         }
         if run.probe {
             desk.ledger.awake(Scope::Lane, run.lane, "", desk.now());

@@ -34,11 +34,14 @@ pub fn is_cold(lease: &Lease, now: Millis) -> bool {
 /// are deferred.
 pub async fn load(desk: &Arc<Desk>, lease: &Arc<Lease>) -> Option<Arc<Content>> {
     let now = desk.now();
-    let loaded = if is_cold(lease, now) {
-        let (desk_there, lease) = (Arc::clone(desk), Arc::clone(lease));
-        desk.block(move || desk_there.ledger.load(&lease, now)).await
-    } else {
-        Some(desk.ledger.load(lease, now))
+    let warm = if is_cold(lease, now) { Ok(None) } else { desk.ledger.load_inline(lease, now) };
+    let loaded = match warm {
+        Ok(Some(content)) => Some(Ok(content)),
+        Err(error) => Some(Err(error)),
+        Ok(None) => {
+            let (desk_there, lease) = (Arc::clone(desk), Arc::clone(lease));
+            desk.block(move || desk_there.ledger.load(&lease, now)).await
+        }
     };
     match loaded {
         Some(Ok(content)) => return Some(Arc::new(content)),

@@ -17,6 +17,7 @@ mod handover;
 mod health;
 mod hosts;
 mod idle;
+mod limits;
 mod local;
 mod maildir;
 mod refusals;

@@ -14,6 +14,9 @@ use parking_lot::Mutex;
 /// Sums kept at once. Python takes up to 200 a second (queue-and-delivery: bridge rules).
 const MAX_SUMS: usize = 16_384;
 
+/// Hosts summed apart on one lane; the rest of them are one sum without a name.
+const MAX_HOSTS: usize = 32;
+
 /// The sum of what one host said on one lane.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PlanReport {
@@ -96,6 +99,7 @@ impl Reports {
             return;
         }
         let of_lane = sums.entry(lane).or_default();
+        let host = if of_lane.len() < MAX_HOSTS { host } else { "" };
         let at = of_lane.iter().position(|sum| sum.host == host).unwrap_or_else(|| {
             of_lane.push(PlanReport { lane: lane.0, host: host.to_owned(), ..PlanReport::default() });
             of_lane.len() - 1

@@ -198,6 +198,13 @@ impl Transaction {
         self.places.len() + 1
     }
 
+    /// How many recipients the peer took before it said "too many", if it said so.
+    pub fn room(&self) -> Option<u32> {
+        let returned = Place::Decided(Verdict::Returned);
+        let too_many = self.places.iter().position(|place| *place == returned || matches!(place, Place::TooMany(_)));
+        too_many.map(|at| at as u32).filter(|&at| at > 0)
+    }
+
     /// At least one recipient waits for the content.
     pub fn has_accepted(&self) -> bool {
         self.accepted() > 0
@@ -317,6 +324,7 @@ fn out_of_step(reply: Reply) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     /// Plays replies into a transaction; gives the last step and a letter for each verdict.
     fn play(recipients: usize, last: Final, pipelined: bool, script: &str) -> (String, String) {
@@ -413,6 +421,52 @@ mod tests {
             ("closed after RCPT", 1, "250 250 -", "wait", "r"),
         ] {
             assert_eq!(play(recipients, Final::One, false, script), (step.into(), verdicts.into()), "{name}");
+        }
+    }
+
+    proptest! {
+        /// Whatever a peer says in whatever order: nobody is delivered without a positive answer behind the dot,
+        /// nobody is uncertain without a dot, and when it is done everybody has a verdict of an attempt or returns.
+        #[test]
+        fn any_answers(
+            recipients in 1usize..6,
+            pipelined: bool,
+            lmtp: bool,
+            codes in prop::collection::vec(prop::sample::select(&[220u16, 250, 354, 421, 450, 452, 550, 552, 554][..]), 0..16),
+        ) {
+            let last = if lmtp { Final::EachAccepted } else { Final::One };
+            let mut transaction = Transaction::new(recipients, last);
+            transaction.next_line();
+            if pipelined {
+                while transaction.next_line().is_some() {}
+            }
+            let (mut dot, mut taken) = (false, false);
+            for code in codes {
+                let at_dot = transaction.phase() == Phase::Dot && dot;
+                match transaction.answer(reply(&code.to_string())) {
+                    Step::SendBody => {
+                        transaction.dot_sent();
+                        dot = true;
+                    }
+                    Step::SendLoneDot => transaction.dot_sent(),
+                    Step::Wait => {
+                        taken |= at_dot && code < 300;
+                        if !pipelined {
+                            transaction.next_line();
+                        }
+                    }
+                    Step::Done { .. } => {
+                        taken |= at_dot && code < 300;
+                        break;
+                    }
+                    Step::Abandon { .. } | Step::Leave { .. } => break,
+                }
+            }
+            transaction.broken(dot);
+            let letters: String = transaction.verdicts().map(|verdict| letter(&verdict)).collect();
+            prop_assert_eq!(letters.len(), recipients);
+            prop_assert!(taken || !letters.contains('D'), "{}", letters);
+            prop_assert!(dot || !letters.contains('u'), "{}", letters);
         }
     }
 

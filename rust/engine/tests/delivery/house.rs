@@ -103,12 +103,25 @@ impl House {
         incoming.iter().map(|one| one.head().id).collect()
     }
 
+    /// A body in a file of its own.
+    pub fn submit_file(&self, recipients: &[Recipient], head: ContentHead, body: &[u8]) -> MessageId {
+        let now = self.clock.now();
+        let id = self.ledger.ids().reserve(now);
+        let mut writer = self.ledger.new_body(id).unwrap();
+        body.chunks(100_000).for_each(|chunk| writer.write(chunk).unwrap());
+        let file = writer.finish().unwrap();
+        let head = ContentHead { id, received: now, sender: "s@b.example".into(), ..head };
+        self.ledger.commit(&[Incoming::prepare(head, recipients, Body::File(file)).unwrap()], now).unwrap();
+        self.answer_wants();
+        id
+    }
+
     /// Routing and planning, as Python would.
     pub fn answer_wants(&self) {
         let now = self.clock.now();
         let later = now + 3_600_000;
         for wanted in self.ledger.wanted_routes(100, now) {
-            let route = Route { kind: self.kind, site: "site".into(), ..Route::default() };
+            let route = Route { kind: self.kind, site: wanted.domain, ..Route::default() };
             self.ledger.set_route(wanted.key, RouteAnswer::Route(route), later, later, now);
         }
         for wanted in self.ledger.wanted_plans(100, now) {

@@ -6,3 +6,4 @@ mod local;
 mod peer;
 mod peers;
 mod render;
+mod reuse;

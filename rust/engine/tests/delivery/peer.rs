@@ -2,7 +2,7 @@
 //!
 //! A script is a list of sessions, one for each connection that comes; the last serves all further ones. A session
 //! is words apart by spaces: `220` says that reply, `ehlo` reads until a command of that verb has come, `dot` reads
-//! a body to its end, `close`, `reset`, `hang`, `drip` (one octet of a reply every 20 ms, for ever), `junk`, and
+//! a body to its end, `close`, `reset`, `hang`, `pause` (until told), `drip` (one octet of a reply every 20 ms, for ever), `junk`, and
 //! `sink`: a good server from here on. `!` in front of the verb says that its answer `250` is to be sent at once.
 
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 /// A message that the peer has taken (its dot was answered with 250).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Seen {
     pub connections: Mutex<usize>,
     /// Every command line, in order.
     pub lines: Mutex<Vec<String>>,
+    /// Ends a `pause`.
+    pub go_on: Notify,
 }
 
 /// What the good server offers in EHLO.
@@ -90,6 +93,7 @@ impl Talk {
             match word {
                 "close" => return self.stream.shutdown().await.ok(),
                 "reset" => return self.reset(),
+                "pause" => self.seen.go_on.notified().await,
                 "hang" => std::future::pending().await,
                 "drip" => self.drip().await?,
                 "junk" => self.say("hello there\r\nwhat\r\n").await?,

@@ -209,6 +209,27 @@ async fn needs() {
     }
 }
 
+/// Refusals in the middle of a large body, and a peer that stops reading in it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_bodies_that_are_not_taken() {
+    let body = "a line of a body that is large\r\n".repeat(500_000);
+    for (script, want) in [
+        ("220 !ehlo !mail !rcpt data 354 552 close", "failed/too-large"),
+        ("220 !ehlo !mail !rcpt data 354 552 dot sink", "failed/too-large"),
+        ("220 !ehlo !mail !rcpt data 354 421 close", "deferred/throttle"),
+        // More than the kernel holds for us stays unsent, so nothing is uncertain.
+        ("220 !ehlo !mail !rcpt data 354 hang", "deferred/timeout"),
+    ] {
+        let peer = peer::start(&[script], Offers::Everything).await;
+        let mut house = House::open(Protocol::Smtp, plan(&[peer.port]), quick());
+        let to = Recipient { address: "r@x.example".into(), ..Recipient::default() };
+        house.submit_file(&[to], ContentHead::default(), body.as_bytes());
+        let (settled, _) = house.wait(1, 0).await;
+        assert_eq!(words(&settled[0]), want, "{script}");
+        house.stop().await;
+    }
+}
+
 /// Many messages over a few connections arrive byte by byte as they were, each once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_arrives_once_and_whole() {

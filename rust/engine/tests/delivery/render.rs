@@ -1,7 +1,7 @@
 //! What goes over the wire: groups of recipients, variants, bodies in files of their own.
 use crate::house::{House, plan, quick};
 use crate::peer::{self, Offers, Taken};
-use angarium_ledger::{Body, Incoming, Plan, Protocol};
+use angarium_ledger::{Plan, Protocol};
 use angarium_nouns::record::{ContentHead, Recipient, Variant};
 use serde_bytes::ByteBuf;
 
@@ -75,16 +75,8 @@ async fn large_bodies_stream_from_their_files() {
     let text = format!("X-Gone: 1\r\nSubject: big\r\n\r\n{}", ".line of a large body\r\n".repeat(150_000));
     let variants =
         vec![Variant::default(), Variant { edits: vec![(1, ByteBuf::from("x-gone"))], ..Variant::default() }];
-    let now = house.clock.now();
-    let id = house.ledger.ids().reserve(now);
-    let mut writer = house.ledger.new_body(id).unwrap();
-    text.as_bytes().chunks(100_000).for_each(|chunk| writer.write(chunk).unwrap());
-    let file = writer.finish().unwrap();
-    let head = ContentHead { id, received: now, sender: "s@b.example".into(), variants, ..ContentHead::default() };
-    let recipients = [to(0), Recipient { variant: 1, ..to(1) }];
-    let incoming = Incoming::prepare(head, &recipients, Body::File(file)).unwrap();
-    house.ledger.commit(&[incoming], now).unwrap();
-    house.answer_wants();
+    let head = ContentHead { variants, ..ContentHead::default() };
+    house.submit_file(&[to(0), Recipient { variant: 1, ..to(1) }], head, text.as_bytes());
     house.wait(2, 0).await;
     house.stop().await;
     let mut taken = peer.seen.taken.lock().clone();

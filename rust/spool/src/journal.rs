@@ -38,7 +38,7 @@ pub fn read(shelf: &Shelf, after: Lsn, durable: Lsn, limit: usize) -> Result<Vec
     let mut reading = Reading { after, durable, limit, frames: Vec::new() };
     for segment in segments {
         let last = segment.last_lsn();
-        if last <= after || segment.first_lsn() > durable {
+        if last <= after || segment.first_lsn() > durable || after >= durable {
             continue;
         }
         if let Flow::Enough = reading.read_segment(&segment)? {
@@ -81,6 +81,10 @@ impl Reading {
                 self.frames.push(JournalFrame { lsn, payload });
             }
             last = lsn;
+            // Behind the last durable frame lies nothing to read but the zeros of the segment.
+            if last >= self.durable {
+                return Ok(Flow::Enough);
+            }
         }
         Ok(Flow::On)
     }

@@ -29,7 +29,7 @@ impl Default for SpoolSettings {
         Self {
             segment_size: 64 << 20,
             ready: 2,
-            reserved: 4,
+            reserved: 2,
             free_floor: 256 << 20,
             rest: 20,
             copy_age: 600_000,

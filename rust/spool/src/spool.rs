@@ -205,10 +205,12 @@ impl Shared {
 
     /// Where replay of a log begins when everything up to `lsn` is applied.
     fn position(&self, family: Family, lsn: Lsn) -> Position {
+        // The current segment first: one that begins later holds later frames only.
+        let current = self.log(family).current().map(|segment| segment.number);
         let segments = self.shelf.list(family);
-        let later = segments.iter().find(|segment| segment.last_lsn() > lsn);
-        let current = self.log(family).current();
-        let number = later.or(current.as_ref()).or(segments.last()).map_or(0, |segment| segment.number);
+        let later = segments.iter().find(|segment| segment.last_lsn() > lsn).map(|segment| segment.number);
+        let last = segments.last().map(|segment| segment.number);
+        let number = [later, current].into_iter().flatten().min().or(last).unwrap_or(0);
         Position { lsn, segment: number }
     }
 }

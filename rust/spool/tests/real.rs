@@ -169,3 +169,64 @@ fn bodies_are_verified_and_orphans_removed() {
     assert!(matches!(spool.read_body(&orphan), Err(ReadError::Gone { .. })));
     assert_eq!(std::fs::read_dir(folder.0.join("bodies")).unwrap().count(), 1);
 }
+
+/// Content, facts and copies from three threads, a fourth preparing and reclaiming: LSNs rise within each log and over
+/// all of them, and everything is there afterwards.
+#[test]
+fn three_committers_at_once() {
+    let folder = Folder::new("threads");
+    let (spool, _) = folder.open().unwrap().finish().unwrap();
+    let done = std::sync::atomic::AtomicUsize::new(0);
+    let finished = || done.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..40 {
+                commit(&spool, round * 20..round * 20 + 20);
+            }
+            finished();
+        });
+        scope.spawn(|| {
+            for fact in 0..60u32 {
+                spool.commit_journal(&fact.to_le_bytes()).unwrap();
+            }
+            finished();
+        });
+        scope.spawn(|| {
+            for number in 0..30u64 {
+                let payload = payload(number);
+                let payload_crc = crc32c::crc32c(&payload);
+                let frame = Frame { id: MessageId(number.into()), chunk: 0, copy: 1, parts: &[&payload], payload_crc };
+                spool.commit_copies(&[frame]).unwrap();
+            }
+            finished();
+        });
+        while done.load(std::sync::atomic::Ordering::SeqCst) < 3 {
+            spool.prepare();
+            let marks = spool.durable();
+            spool.begin_checkpoint(Marks::default()).unwrap().publish(marks).unwrap();
+            spool.reclaim(0, Lsn(0));
+        }
+    });
+    drop(spool);
+    let mut recovery = folder.open().unwrap();
+    assert_eq!(recovery.damage(), []);
+    let (mut content, mut copies, mut facts, mut last) = (0, 0, Vec::new(), Lsn(0));
+    while let Some(frame) = recovery.next().unwrap() {
+        let lsn = match frame {
+            RecoveredFrame::Content { at, .. } => {
+                copies += u32::from(at.copy > 0);
+                content += u32::from(at.copy == 0);
+                assert_eq!(recovery.read(at.place, at.id).unwrap(), payload(at.id.0 as u64));
+                at.lsn
+            }
+            RecoveredFrame::Journal { lsn, payload, .. } => {
+                facts.push(u32::from_le_bytes(payload.try_into().unwrap()));
+                lsn
+            }
+        };
+        assert!(lsn > last);
+        last = lsn;
+    }
+    assert_eq!((content, copies), (800, 30));
+    assert_eq!(facts, (0..60).collect::<Vec<u32>>());
+}

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
+from ..errors import AngariumError
 from ..web.shapes import Fact
 from .client import Client
 from .queue import duration
@@ -34,7 +35,7 @@ def tail(
     since
         Everything that happened in the last while, like "10m"; without it the last --limit facts.
     message
-        Only what concerns this message, from its beginning.
+        Only what concerns this message, or one recipient (MESSAGE.NUMBER), from its beginning.
     follow
         Go on as more happens, until Ctrl-C.
     limit
@@ -50,17 +51,20 @@ def tail(
         asked["since"] = str(now() - duration(since))
     elif not message:
         asked["last"] = str(limit)
+    shown = 0
     while True:
         facts = client.facts(**asked)
         for fact in facts.facts:
-            json_line(fact) if json else print(line(fact))
+            json_line(fact) if json else print(line(fact), flush=follow)
+        shown += len(facts.facts)
         asked.pop("last", None)
-        asked.pop("since", None)
         asked["after"] = facts.next
         if facts.end:
             if not follow:
-                return
+                break
             time.sleep(NEWS_SECONDS)
+    if message and not since and not shown:
+        raise AngariumError(f"the journal says nothing of {message}")
 
 
 def line(fact: Fact) -> str:

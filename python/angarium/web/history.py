@@ -61,7 +61,11 @@ def shown(fact: journal.Fact) -> Fact:
     return Fact(lsn, at, type(fact).__name__.lower(), {name.rstrip("_"): value for name, value in about.items()})
 
 
-def wanted(fact: Fact, since: int | None, message: str) -> bool:
+def wanted(fact: Fact, since: int | None, about: str) -> bool:
+    """`about`: a message, or one recipient (MESSAGE.NUMBER) with what concerns the whole message."""
     if since is not None and fact.at < since:
         return False
-    return not message or fact.about.get("id") == message
+    message, _, number = about.upper().partition(".")
+    if not message:
+        return True
+    return fact.about.get("id") == message and number in ("", str(fact.about.get("number", number)))

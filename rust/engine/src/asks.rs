@@ -35,13 +35,23 @@ impl AskPhase {
     }
 }
 
+/// Where the spool keeps bodies with a file of their own.
+const BODIES: &str = "bodies";
+
 /// The content as a hook may look at it: never copied for it.
 #[derive(Debug, Clone)]
 pub enum View {
     /// The bytes, and where the content as received begins in them.
     Memory(Arc<Vec<u8>>, usize),
-    /// A file in the spool's folder, the same.
+    /// A file, by its path in the spool's folder; the same.
     File(String, usize),
+}
+
+impl View {
+    /// A body with a file of its own.
+    pub fn of_file(name: &str, front: usize) -> Self {
+        Self::File(format!("{BODIES}/{name}"), front)
+    }
 }
 
 /// What is asked.

@@ -333,7 +333,7 @@ fn view(content: &Content, recipient: Option<u32>) -> Result<View, Problem> {
     }
     Ok(match &content.body {
         ContentBody::Inline(bytes) => View::Memory(Arc::new(bytes.to_vec()), 0),
-        ContentBody::File(_) => View::File(content.head.body.file.clone(), 0),
+        ContentBody::File(_) => View::of_file(&content.head.body.file, 0),
     })
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use angarium_events::EventQueue;
-use angarium_ledger::{CommitError, Ledger};
+use angarium_ledger::{Body, CommitError, Ledger};
 use angarium_nouns::Reply;
 use arc_swap::ArcSwap;
 
@@ -47,6 +47,14 @@ impl Intake {
 
     pub fn next_session(&self) -> u64 {
         self.last_session.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// A body that nobody was promised: its file goes, in its own time.
+    pub fn drop_body(&self, body: Body) {
+        if let Body::File(file) = body {
+            let ledger = self.ledger.clone();
+            tokio::task::spawn_blocking(move || ledger.drop_body(&file));
+        }
     }
 
     /// May a transaction begin? Asked at MAIL, so that a full disk is told before the body is sent (S4, S5).

@@ -93,7 +93,7 @@ fn predicate_all() -> std::collections::BTreeMap<&'static str, bool> {
 #[derive(serde::Serialize)]
 struct Control {
     kind: &'static str,
-    predicate: std::collections::BTreeMap<&'static str, bool>,
+    r#where: std::collections::BTreeMap<&'static str, bool>,
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn orders_listings_and_the_journal() {
     }
     let ticket = house.engine.find(&table(&predicate_all()), Vec::new(), 10).unwrap();
     assert_eq!(read::<Found>(house.done(ticket)).entries.len(), 3);
-    let ticket = house.engine.control(&table(&Control { kind: "cancel", predicate: predicate_all() })).unwrap();
+    let ticket = house.engine.control(&table(&Control { kind: "cancel", r#where: predicate_all() })).unwrap();
     assert_eq!(read::<Controlled>(house.done(ticket)).changed, 3);
     let ticket = house.engine.find(&table(&predicate_all()), Vec::new(), 10).unwrap();
     assert_eq!(read::<Found>(house.done(ticket)).entries.len(), 0);

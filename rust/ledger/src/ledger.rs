@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use angarium_nouns::{IdSource, MessageId, Millis};
-use angarium_spool::{BodyWriter, Disk, Family, Spool, SpoolSettings};
+use angarium_spool::{BodyFile, BodyWriter, Disk, Family, Spool, SpoolSettings};
 
 use crate::error::{CommitError, FaultKind, OpenError};
 use crate::maintain::Upkeep;
@@ -187,6 +187,11 @@ impl Ledger {
     /// A file for a body that is too large for a record. Dropped unfinished it is removed.
     pub fn new_body(&self, id: MessageId) -> Result<BodyWriter, CommitError> {
         Ok(self.spool.new_body(id)?)
+    }
+
+    /// Removes the file of a message that was refused after its body was complete. Touches the disk.
+    pub fn drop_body(&self, file: &BodyFile) {
+        self.spool.remove_body(&file.name);
     }
 
     /// When `lanes_to_run`, `reports_due` or `maintain` have something to do without anybody calling.

@@ -11,7 +11,7 @@ use angarium_nouns::envelope::Class;
 use angarium_nouns::record::{EntryState, Recipient, Variant};
 use angarium_nouns::{Address, Reason, Reply};
 
-use super::{Guest, Message};
+use super::{Guest, Message, received_field};
 use crate::asks::{AskPhase, Question, View};
 use crate::intake::Intake;
 use crate::tables::{Decision, Verdict};
@@ -32,7 +32,10 @@ pub(super) async fn filter(intake: &Intake, mut message: Box<Message>) -> Result
         return Err(reply);
     }
     apply_to_recipients(&mut message, &verdicts);
-    apply_to_message(&mut message, verdict);
+    apply_to_message(&mut message, &verdict);
+    if let Some(content) = verdict.body {
+        replace_body(intake, &mut message, &content);
+    }
     Ok(message)
 }
 
@@ -47,7 +50,7 @@ fn share(body: &mut Body) -> Option<Arc<Vec<u8>>> {
 fn question(message: &Message, shared: Option<&Arc<Vec<u8>>>) -> Question {
     let view = match (&message.body, shared) {
         (_, Some(bytes)) => Some(View::Memory(bytes.clone(), message.front)),
-        (Body::File(file), None) => Some(View::File(file.name.clone(), message.front)),
+        (Body::File(file), None) => Some(View::of_file(&file.name, message.front)),
         _ => None,
     };
     let size = match (&view, &message.body) {
@@ -109,21 +112,18 @@ fn hold(recipient: &mut Recipient, verdict: &Verdict) {
     recipient.reason = Reason::Policy;
 }
 
-fn apply_to_message(message: &mut Message, verdict: Verdict) {
+fn apply_to_message(message: &mut Message, verdict: &Verdict) {
     if let Some(sender) = &verdict.sender {
         message.sender = Address::parse(sender).ok();
     }
     if let Some(class) = verdict.class.and_then(|class| Class::try_from(class).ok()) {
         message.class = class;
     }
-    if let Some(campaign) = verdict.campaign {
-        message.campaign = campaign;
+    if let Some(campaign) = &verdict.campaign {
+        message.campaign.clone_from(campaign);
     }
     if !verdict.edits.is_empty() {
-        message.variants = vec![Variant { edits: verdict.edits, ..Variant::default() }];
-    }
-    if let Some(body) = verdict.body {
-        replace_body(message, body.into_vec());
+        message.variants = vec![Variant { edits: verdict.edits.clone(), ..Variant::default() }];
     }
     let like = message.recipients.first().map(|guest| guest.record.clone()).unwrap_or_default();
     for address in verdict.add_recipients.iter().filter_map(|text| Address::parse(text).ok()) {
@@ -132,15 +132,18 @@ fn apply_to_message(message: &mut Message, verdict: Verdict) {
     }
 }
 
-/// Another content behind our trace; a file that held the old one is left to the spool's sweep of unnamed files.
-fn replace_body(message: &mut Message, content: Vec<u8>) {
-    let mut bytes = match &message.body {
-        Body::Inline(old) => old[..message.front].to_vec(),
-        Body::Parts(_) | Body::File(_) => Vec::new(),
+/// Another content, behind our trace.
+fn replace_body(intake: &Intake, message: &mut Message, content: &[u8]) {
+    let only = match &message.recipients[..] {
+        [guest] => Some(guest.address.as_str()),
+        _ => None,
     };
+    let host = &message.policy.table.hostname;
+    let mut bytes = received_field(&message.session, host, message.id, only, message.id.millis(), message.smtputf8);
     message.front = bytes.len();
-    bytes.extend_from_slice(&content);
-    message.body = Body::Inline(bytes);
+    bytes.extend_from_slice(content);
+    let replaced = std::mem::replace(&mut message.body, Body::Inline(bytes));
+    intake.drop_body(replaced);
 }
 
 #[cfg(test)]

@@ -13,10 +13,10 @@ use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
-use angarium_ledger::Body;
+use angarium_ledger::{Body, BodyFile};
 use angarium_nouns::envelope::{BodyType, Class, DsnReturn};
 use angarium_nouns::record::{Recipient, SessionFacts, Variant};
-use angarium_nouns::{Address, MessageId, Millis, Reply, ReversePath};
+use angarium_nouns::{Address, EnhancedCode, MessageId, Millis, Reply, ReversePath};
 use serde_bytes::ByteBuf;
 
 use crate::intake::Intake;
@@ -86,10 +86,14 @@ pub enum Answer {
 /// From the last octet to the answer.
 pub async fn accept(intake: &Intake, message: Box<Message>, peer: RawFd) -> Answer {
     let begun = message.begun;
+    let file = message.body_file();
     let answer = match stages(intake, message, peer).await {
         Ok(answer) => answer,
         Err(reply) => Answer::Refused(reply),
     };
+    if let Some(file) = file.filter(|_| leaves_nothing(&answer)) {
+        intake.drop_body(Body::File(file));
+    }
     intake.counters.accept_time.record(intake.clock.micros().saturating_sub(begun));
     count(intake, &answer);
     answer
@@ -109,6 +113,15 @@ async fn stages(intake: &Intake, message: Box<Message>, peer: RawFd) -> Result<A
     }
     // sign: at accept when there is one variant without recipient fields.
     commit::commit(intake, message, peer).await
+}
+
+/// No record names the body. After a fault one may, found by the next recovery: then the file must be there (S6).
+fn leaves_nothing(answer: &Answer) -> bool {
+    match answer {
+        Answer::Accepted(_) => false,
+        Answer::Discarded(_) | Answer::Gone => true,
+        Answer::Refused(reply) => reply.enhanced != Some(EnhancedCode(4, 3, 0)),
+    }
 }
 
 fn count(intake: &Intake, answer: &Answer) {
@@ -157,6 +170,13 @@ impl Message {
 
     pub fn sender_text(&self) -> &str {
         self.sender.as_ref().map_or("", Address::as_str)
+    }
+
+    fn body_file(&self) -> Option<BodyFile> {
+        match &self.body {
+            Body::File(file) => Some(file.clone()),
+            Body::Inline(_) | Body::Parts(_) => None,
+        }
     }
 
     /// Octets of the content as received.

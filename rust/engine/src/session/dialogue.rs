@@ -11,7 +11,6 @@ use angarium_nouns::{Millis, Reply};
 use angarium_smtp::{Event, MailCommand, RcptCommand, State};
 
 use super::body::{Room, first_charge};
-use super::transaction::SessionWords;
 use super::{Session, Step, TIMED_OUT};
 use crate::intake::SHUTTING_DOWN;
 use crate::policy::compiled::{Compiled, Face};
@@ -141,8 +140,8 @@ impl Session {
         match allowed {
             Ok(()) if asks => transaction.asked = Some(rcpt.path),
             Ok(()) => {
-                let words = self.words(&transaction.policy);
-                transaction.admit(rcpt.path, words, None);
+                let policy = transaction.policy.clone();
+                transaction.admit(rcpt.path, &self.face(&policy).listener.name, self.trusted, None);
             }
             Err(_) => {}
         }
@@ -210,10 +209,6 @@ impl Session {
             Some(body) if !body.is_inline() => first(Step::Spill),
             _ => first(Step::Accept),
         }
-    }
-
-    pub(super) fn words(&self, policy: &Arc<Compiled>) -> SessionWords {
-        SessionWords { listener_name: self.face(policy).listener.name.clone(), trusted: self.trusted }
     }
 
     /// The listener's face under this policy; a listener that is gone keeps the one of the connection.

@@ -50,10 +50,10 @@ impl Session {
             let flow = self.refuse_recipient(&verdict.reply());
             return flow.break_value().unwrap_or(Step::Resume);
         }
-        let words = self.words(&transaction.policy);
+        let policy = transaction.policy.clone();
         // A recipient that a hook discards is answered well and gets nothing.
         if verdict.decision != Decision::Discard {
-            transaction.admit(address, words, Some(&verdict));
+            transaction.admit(address, &self.face(&policy).listener.name, self.trusted, Some(&verdict));
         }
         self.transaction = Some(transaction);
         self.server.accept();

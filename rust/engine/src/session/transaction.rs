@@ -6,7 +6,7 @@ use angarium_ledger::{Body, Ledger};
 use angarium_message::trace::Protocol;
 use angarium_nouns::envelope::{BodyType, Class};
 use angarium_nouns::record::{EntryState, Recipient, SessionFacts};
-use angarium_nouns::{Address, MessageId, Millis, Reply};
+use angarium_nouns::{Address, MessageId, Millis, Reason, Reply};
 use angarium_smtp::MailCommand;
 
 use super::Session;
@@ -71,14 +71,10 @@ impl Transaction {
     }
 
     /// A recipient that may be: with its tag and its first state.
-    pub fn admit(&mut self, address: Address, session: SessionWords, verdict: Option<&Verdict>) {
+    pub fn admit(&mut self, address: Address, listener: &str, trusted: bool, verdict: Option<&Verdict>) {
         let own_tag = verdict.and_then(|verdict| verdict.tag.clone()).or_else(|| self.route_tag.clone());
-        let question = TagQuestion {
-            sender: self.mail.path.as_ref(),
-            recipient: &address,
-            listener: &session.listener_name,
-            tenant: &self.tenant,
-        };
+        let question =
+            TagQuestion { sender: self.mail.path.as_ref(), recipient: &address, listener, tenant: &self.tenant };
         let route_tag = own_tag.unwrap_or_else(|| self.policy.route_tag(question).to_owned());
         let held = verdict.filter(|verdict| verdict.decision == Decision::Hold).map(|verdict| verdict.until);
         let held = held.or(self.held);
@@ -86,9 +82,10 @@ impl Transaction {
             address: address.as_str().to_owned(),
             tenant: verdict.and_then(|verdict| verdict.tenant.clone()).unwrap_or_default(),
             route_tag,
-            may_report: session.trusted,
+            may_report: trusted,
             state: if held.is_some() { EntryState::Held } else { EntryState::Waiting },
             due: held.unwrap_or(0),
+            reason: if held.is_some() { Reason::Policy } else { Reason::default() },
             ..Recipient::default()
         };
         self.guests.push(Guest { address, record });
@@ -156,12 +153,6 @@ impl Transaction {
             ..Message::new(self.policy, body)
         }))
     }
-}
-
-/// What a transaction must know of its session.
-pub(crate) struct SessionWords {
-    pub listener_name: String,
-    pub trusted: bool,
 }
 
 impl Session {

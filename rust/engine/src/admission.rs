@@ -55,7 +55,8 @@ impl Admission {
         Ok(Seat { admission: self.clone(), address: Some(address) })
     }
 
-    pub fn sessions(&self) -> u32 {
+    #[cfg(test)]
+    fn sessions(&self) -> u32 {
         self.all.load(Ordering::Relaxed)
     }
 

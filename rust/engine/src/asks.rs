@@ -102,13 +102,11 @@ impl Asks {
         let deadline = self.clock.now() + hook.deadline;
         let answered = tokio::time::timeout(Duration::from_millis(hook.deadline), self.put(question, deadline)).await;
         self.counters.ask_time.record(self.clock.micros().saturating_sub(begun));
-        match answered {
-            Ok(Some(verdict)) => verdict,
-            Ok(None) | Err(_) => {
-                self.counters.asks_late.one_more();
-                Verdict { decision: default_decision(hook.otherwise), ..Verdict::default() }
-            }
+        if let Ok(Some(verdict)) = answered {
+            return verdict;
         }
+        self.counters.asks_late.one_more();
+        Verdict { decision: default_decision(hook.otherwise), ..Verdict::default() }
     }
 
     async fn put(&self, question: Question, deadline: Millis) -> Option<Verdict> {

@@ -158,13 +158,13 @@ impl Engine {
     }
 
     pub fn message(&self, id: MessageId) -> Result<u64, CallError> {
-        self.cold(move |running, _| finished(&running.intake.ledger.message(id).map_err(load_problem)?))
+        self.cold(move |running, _| finished(&running.intake.ledger.message(id).map_err(|error| load_problem(&error))?))
     }
 
     /// A message's bytes; with a recipient's number as they go over the wire to it.
     pub fn content(&self, id: MessageId, recipient: Option<u32>) -> Result<u64, CallError> {
         self.cold(move |running, _| {
-            let content = running.intake.ledger.content(id).map_err(load_problem)?;
+            let content = running.intake.ledger.content(id).map_err(|error| load_problem(&error))?;
             let head = content.head.encode();
             let body = view(&content, recipient)?;
             Ok(Finished { result: head, body: Some(body) })
@@ -187,12 +187,12 @@ impl Engine {
     }
 
     /// A follower is there now: its ticket ends when that is durable.
-    pub fn follow(&self, name: String, at: &[u8], claims: bool) -> Result<u64, CallError> {
+    pub fn follow(&self, name: &str, at: &[u8], claims: bool) -> Result<u64, CallError> {
         let cursor: Cursor = table(at)?;
         let running = self.running()?;
         let ticket = self.ticket()?;
         let number = ticket.number();
-        let token = running.intake.ledger.follow(&name, cursor, claims, self.clock().now());
+        let token = running.intake.ledger.follow(name, cursor, claims, self.clock().now());
         running.journal.answer_when_durable(token, ticket, empty_map());
         Ok(number)
     }
@@ -305,8 +305,8 @@ fn control_problem(error: &ControlError) -> Problem {
     Problem::new(word, error.to_string())
 }
 
-fn load_problem(error: LoadError) -> Problem {
-    let word = match &error {
+fn load_problem(error: &LoadError) -> Problem {
+    let word = match error {
         LoadError::Unknown | LoadError::NoRecipient(_) => "not-found",
         LoadError::Lost(_) => "lost",
         LoadError::Unreadable(_) => "fault",

@@ -1,4 +1,4 @@
-//! The engine's clock: CLOCK_BOOTTIME anchored to wall time once, at the start (spool.md: time).
+//! The engine's clock: `CLOCK_BOOTTIME` anchored to wall time once, at the start (spool.md: time).
 //!
 //! It goes on through suspends and never jumps when somebody sets the wall clock; [`Clock::wall_jump`] says how far
 //! the wall has moved away since, which is the ledger's reason to freeze expiry.
@@ -29,7 +29,7 @@ impl Clock {
 
     /// How far the wall clock stands from ours now: positive, it was set forward.
     pub fn wall_jump(&self) -> i64 {
-        wall() as i64 - self.now() as i64
+        wall().cast_signed() - self.now().cast_signed()
     }
 }
 

@@ -57,6 +57,7 @@ pub struct Engine {
 
 /// What `recover` gives.
 #[derive(Debug, Serialize)]
+#[allow(clippy::struct_field_names, reason = "the names that Python reads")]
 struct Recovered {
     entries: u64,
     messages: u64,
@@ -130,7 +131,7 @@ impl Engine {
             upkeep: self.upkeep.clone(),
             workers: self.settings.workers,
         };
-        match Running::start(parts) {
+        match Running::start(&parts) {
             Ok(running) => self.running.store(Some(running)),
             Err(error) => return ticket.finish(Err(Problem::new("fault", error.to_string()))),
         }

@@ -126,7 +126,9 @@ impl Journal {
         state.waiting = waiting;
         drop(state);
         let done: Vec<Waiting> = done;
-        done.into_iter().for_each(|waiting| waiting.ticket.finish(Ok(waiting.result)));
+        for waiting in done {
+            waiting.ticket.finish(Ok(waiting.result));
+        }
     }
 
     fn failed(&self, error: &CommitError) {

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use angarium_events::EventQueue;
-use angarium_ledger::{CommitError, Incoming, Ledger, LedgerPolicy, RetryTable, RetryTables};
+use angarium_ledger::{CommitError, Ledger, LedgerPolicy, RetryTable, RetryTables};
 use angarium_nouns::Millis;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -75,10 +75,10 @@ pub struct Stopped {
 }
 
 impl Running {
-    pub(crate) fn start(parts: Parts) -> io::Result<Arc<Self>> {
+    pub(crate) fn start(parts: &Parts) -> io::Result<Arc<Self>> {
         let runtime = build_runtime(parts.workers)?;
         let counters = Arc::new(Counters::default());
-        let intake = Arc::new(build_intake(&parts, counters.clone()));
+        let intake = Arc::new(build_intake(parts, counters.clone()));
         let journal = Arc::new(Journal::new(
             parts.ledger.clone(),
             parts.events.clone(),
@@ -87,7 +87,7 @@ impl Running {
             parts.clock,
         ));
         let running = Arc::new(Self {
-            delivery: Mutex::new(Some(start_delivery(&parts, runtime.handle()))),
+            delivery: Mutex::new(Some(start_delivery(parts, runtime.handle()))),
             handle: runtime.handle().clone(),
             runtime: Mutex::new(Some(runtime)),
             threads: Mutex::default(),

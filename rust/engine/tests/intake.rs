@@ -53,7 +53,9 @@ fn one_sync_for_all_who_wait() {
     }
     wait_for(|| house.figure("transactions") == 20, "all of them");
     house.disk.release();
-    clients.iter_mut().for_each(|client| assert_eq!(client.reply().0, 250));
+    for client in &mut clients {
+        assert_eq!(client.reply().0, 250);
+    }
     // The second group may be taken before its last member is there, but twenty syncs it is not.
     assert!(house.disk.synced() <= 6, "{}", house.disk.synced());
 }
@@ -169,7 +171,8 @@ fn ten_thousand_recipients() {
     client.expect("EHLO client.example", 250);
     client.expect("MAIL FROM:<a@b.example>", 250);
     let mut writer = client.0.get_ref().try_clone().unwrap();
-    let pipelined: String = (0..10_001).map(|n| format!("RCPT TO:<user{n}@there.example>\r\n")).collect();
+    let lines: Vec<String> = (0..10_001).map(|n| format!("RCPT TO:<user{n}@there.example>\r\n")).collect();
+    let pipelined = lines.concat();
     let sender = std::thread::spawn(move || std::io::Write::write_all(&mut writer, pipelined.as_bytes()).unwrap());
     for _ in 0..10_000 {
         assert_eq!(client.reply().0, 250);

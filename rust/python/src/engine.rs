@@ -192,7 +192,7 @@ impl Engine {
     }
 
     #[pyo3(signature = (name, at, *, claims))]
-    fn follow(&self, py: Python<'_>, name: String, at: PyBackedBytes, claims: bool) -> PyResult<u64> {
+    fn follow(&self, py: Python<'_>, name: &str, at: PyBackedBytes, claims: bool) -> PyResult<u64> {
         py.detach(|| self.0.follow(name, &at, claims)).map_err(call_error)
     }
 

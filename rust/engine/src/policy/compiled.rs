@@ -119,15 +119,12 @@ fn recipients(table: &Policy) -> Result<HashSet<Box<str>>, PolicyError> {
     let mut set = HashSet::new();
     for (number, text) in table.local_recipients.iter().enumerate() {
         let bad = |why: String| PolicyError::new(format!("local_recipients[{number}]"), why);
-        let key = match text.strip_prefix('@') {
-            Some(host) => {
-                let host = angarium_nouns::Host::parse(host).map_err(|error| bad(format!("{text:?}: {error}")))?;
-                mailbox_key("", &host.key())
-            }
-            None => {
-                let address = Address::parse(text).map_err(|error| bad(format!("{text:?}: {error}")))?;
-                mailbox_key(address.local(), &address.host().key())
-            }
+        let key = if let Some(host) = text.strip_prefix('@') {
+            let host = angarium_nouns::Host::parse(host).map_err(|error| bad(format!("{text:?}: {error}")))?;
+            mailbox_key("", &host.key())
+        } else {
+            let address = Address::parse(text).map_err(|error| bad(format!("{text:?}: {error}")))?;
+            mailbox_key(address.local(), &address.host().key())
         };
         set.insert(key.into());
     }

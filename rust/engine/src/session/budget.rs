@@ -28,7 +28,7 @@ pub struct Charge {
 
 impl Budget {
     pub fn new(limit: u64) -> Arc<Self> {
-        let limit = limit as i64;
+        let limit = limit.cast_signed();
         Arc::new(Self {
             free: AtomicI64::new(limit),
             limit: AtomicI64::new(limit),
@@ -39,8 +39,8 @@ impl Budget {
 
     /// A new policy: what is charged stays charged.
     pub fn set_limit(&self, limit: u64) {
-        let before = self.limit.swap(limit as i64, Ordering::Relaxed);
-        self.free.fetch_add(limit as i64 - before, Ordering::Relaxed);
+        let before = self.limit.swap(limit.cast_signed(), Ordering::Relaxed);
+        self.free.fetch_add(limit.cast_signed() - before, Ordering::Relaxed);
         self.wake();
     }
 
@@ -72,16 +72,16 @@ impl Budget {
     }
 
     fn take(&self, bytes: u64) -> bool {
-        let before = self.free.fetch_sub(bytes as i64, Ordering::SeqCst);
-        if before >= bytes as i64 {
+        let before = self.free.fetch_sub(bytes.cast_signed(), Ordering::SeqCst);
+        if before >= bytes.cast_signed() {
             return true;
         }
-        self.free.fetch_add(bytes as i64, Ordering::SeqCst);
+        self.free.fetch_add(bytes.cast_signed(), Ordering::SeqCst);
         false
     }
 
     fn give(&self, bytes: u64) {
-        self.free.fetch_add(bytes as i64, Ordering::SeqCst);
+        self.free.fetch_add(bytes.cast_signed(), Ordering::SeqCst);
         self.wake();
     }
 
@@ -107,7 +107,7 @@ impl Charge {
 
     /// Charges what is in memory already.
     pub fn force(&mut self, more: u64) {
-        self.budget.free.fetch_sub(more as i64, Ordering::SeqCst);
+        self.budget.free.fetch_sub(more.cast_signed(), Ordering::SeqCst);
         self.bytes += more;
     }
 

@@ -189,7 +189,8 @@ impl State {
         if self.index.set_plan(lane, &lane_plan, now).is_err() {
             return false;
         }
-        let before = self.lanes.get(lane).and_then(|record| record.plan.as_ref()).map_or(0, |plan| plan.suspended_until);
+        let before =
+            self.lanes.get(lane).and_then(|record| record.plan.as_ref()).map_or(0, |plan| plan.suspended_until);
         if plan.suspended_until > now {
             let _ = self.index.sleep_lane(lane, plan.suspended_until, angarium_nouns::Reason::Suspended);
         } else if before > now {

@@ -44,6 +44,14 @@ pub(crate) struct Writing {
     reflects: Marks,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    More,
+    /// The facts that it reflects are not durable yet.
+    Waits,
+    Done,
+}
+
 #[derive(Serialize, Deserialize)]
 struct NameRow {
     /// 0 domains, 1 tags, 2 tenants, 3 campaigns.
@@ -79,28 +87,28 @@ struct LastRow {
 }
 
 impl Ledger {
-    /// One bounded step of a checkpoint. True: call again soon.
-    pub(crate) fn checkpoint_step(&self, writing: &mut Option<Writing>, now: Millis) -> Result<bool, CheckpointError> {
+    /// One bounded step of a checkpoint.
+    pub(crate) fn checkpoint_step(&self, writing: &mut Option<Writing>, now: Millis) -> Result<Step, CheckpointError> {
         let Some(current) = writing else {
             *writing = Some(self.begin_checkpoint()?);
-            return Ok(true);
+            return Ok(Step::More);
         };
         if current.at.is_some() {
-            return self.write_page(current).map(|()| true);
+            return self.write_page(current).map(|()| Step::More);
         }
         let Some(facts) = current.facts else {
             self.write_small_sections(current, now)?;
-            return Ok(true);
+            return Ok(Step::More);
         };
         if self.state.lock().facts.durable() < facts {
-            return Ok(true);
+            return Ok(Step::Waits);
         }
         if let Some(done) = writing.take() {
             self.end_quarantine();
             let reflects = Marks { journal: self.state.lock().facts.flushed(), ..done.reflects };
             done.writer.publish(reflects)?;
         }
-        Ok(false)
+        Ok(Step::Done)
     }
 
     fn begin_checkpoint(&self) -> Result<Writing, CheckpointError> {

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use angarium_nouns::record::{ContentHead, EntryState, Successor};
 use angarium_nouns::{Lsn, MessageId, Millis, Reason};
 use angarium_queue::{Message, NewEntry};
-use angarium_spool::{Frame, Group, Place};
+use angarium_spool::{Family, Frame, Group, Place};
 
-use crate::error::CommitError;
+use crate::error::{CommitError, FaultKind};
 use crate::facts::{Note, RECIPIENTS_PER_FACT, Release};
 use crate::incoming::{Incoming, Prepared, PreparedRecipient};
 use crate::ledger::{Ledger, LedgerPolicy};
@@ -32,6 +32,10 @@ impl Ledger {
     fn commit_part(&self, part: &[&Incoming], reserved: bool, now: Millis) -> Result<(), CommitError> {
         if part.is_empty() {
             return Ok(());
+        }
+        // S5: a journal fault stops intake too; what is under way goes on.
+        if !reserved && self.spool.is_faulty(Family::Journal) {
+            return Err(CommitError::Fault(FaultKind::Journal, "no new mail is taken".into()));
         }
         let group = self.write_content(part, reserved)?;
         self.change(|state| {
@@ -135,7 +139,7 @@ impl State {
 
     fn deadline(&self, head: &ContentHead) -> Millis {
         let after = if head.sender.is_empty() { self.policy.expire_reports_after } else { self.policy.expire_after };
-        head.deadline.unwrap_or(head.received + after)
+        head.deadline.unwrap_or(head.received.saturating_add(after))
     }
 
     pub fn note_received(&mut self, head: &ContentHead, message: &Arc<Prepared>, recovered: bool, now: Millis) {
@@ -168,7 +172,7 @@ impl NewEntryState {
     fn of(recipient: &PreparedRecipient, policy: &LedgerPolicy, received: Millis) -> Self {
         let held = recipient.state == EntryState::Held;
         let state = if held { EntryState::Held } else { EntryState::Waiting };
-        let due = if held && recipient.due == 0 { received + policy.hold_after } else { recipient.due };
+        let due = if held && recipient.due == 0 { received.saturating_add(policy.hold_after) } else { recipient.due };
         // That word is the rules' own: lifting one releases what bears it.
         let reason = if recipient.reason == Reason::Suspended { Reason::Policy } else { recipient.reason };
         Self { state, due, reason }

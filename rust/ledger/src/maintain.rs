@@ -10,7 +10,7 @@ use angarium_nouns::{Lsn, MessageId, Millis, Outcome, Reason};
 use angarium_queue::Cursor as Slots;
 use angarium_spool::{ContentRef, Frame, Place};
 
-use crate::checkpoint::Writing;
+use crate::checkpoint::{Step, Writing};
 use crate::error::CommitError;
 use crate::ledger::Ledger;
 use crate::settle::Change;
@@ -83,8 +83,9 @@ impl Ledger {
             return false;
         }
         match self.checkpoint_step(&mut upkeep.writing, now) {
-            Ok(true) => true,
-            Ok(false) => {
+            Ok(Step::More) => true,
+            Ok(Step::Waits) => false,
+            Ok(Step::Done) => {
                 upkeep.next_checkpoint = now + CHECKPOINT_EVERY;
                 upkeep.written = self.written_so_far();
                 false
@@ -188,7 +189,7 @@ impl Ledger {
         self.shut();
         self.flush_journal(now)?;
         for _ in 0..STOP_STEPS {
-            if !matches!(self.checkpoint_step(&mut upkeep.writing, now), Ok(true)) {
+            if !matches!(self.checkpoint_step(&mut upkeep.writing, now), Ok(Step::More | Step::Waits)) {
                 break;
             }
             self.flush_journal(now)?;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use angarium_nouns::record::{ContentHead, Controlled, EntryState, Fact, Received, RecordError, Settled};
 use angarium_nouns::{IdSource, Lsn, MessageId, Millis, Outcome, Reason};
 use angarium_queue::{Cursor as Slots, EntryView, NewEntry};
-use angarium_spool::{ContentRef, Disk, RecoveredFrame, Recovery, Spool};
+use angarium_spool::{ContentRef, Damage, Disk, RecoveredFrame, Recovery, Spool};
 
 use crate::checkpoint;
 use crate::clock::Freeze;
@@ -179,7 +179,7 @@ impl Replay {
 
     fn received(&mut self, fact: &Received) {
         if self.unannounced.remove(&fact.id).is_none() && self.state.index.message(fact.id).is_none() {
-            let numbers = fact.first..fact.first + fact.recipients.len() as u32;
+            let numbers = fact.first..fact.first.saturating_add(fact.recipients.len() as u32);
             self.missing.entry(fact.id).or_default().extend(numbers);
         }
     }
@@ -353,13 +353,14 @@ impl Replay {
 
     fn report(&self, recovery: &Recovery) -> RecoveryReport {
         let counts = self.state.index.counts();
+        let damage = recovery.damage();
         RecoveryReport {
             epoch: 0,
             entries: counts.entries.iter().flatten().sum(),
             messages: counts.messages,
             lost: self.lost,
-            damage: recovery.damage().iter().map(|damage| format!("{damage:?}")).collect(),
-            cut: 0,
+            damage: damage.iter().filter(|one| !is_tail(one)).map(|damage| format!("{damage:?}")).collect(),
+            cut: damage.iter().filter(|one| is_tail(one)).count() as u64,
             recovered: self.recovered,
             frozen: self.state.freeze.why().map(str::to_owned),
         }
@@ -370,6 +371,11 @@ impl Replay {
 fn head_of(start: &[u8]) -> Option<Result<ContentHead, RecordError>> {
     let (length, rest) = start.split_first_chunk::<4>()?;
     Some(ContentHead::decode(rest.get(..u32::from_le_bytes(*length) as usize)?))
+}
+
+/// An end that was never promised, cut as a crash leaves it.
+fn is_tail(damage: &Damage) -> bool {
+    matches!(damage, Damage::Tail { .. })
 }
 
 fn not_understood(id: MessageId, error: &dyn std::fmt::Display) -> OpenError {

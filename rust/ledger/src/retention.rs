@@ -42,8 +42,11 @@ impl Retention {
 
     /// `written`: bytes of journal in this run.
     pub fn note(&mut self, now: Millis, lsn: Lsn, written: u64) {
-        let bytes = self.before + written;
-        let due = self.milestones.back().is_none_or(|last| now >= last.at + EVERY || bytes >= last.bytes + EVERY_BYTES);
+        let bytes = self.before.saturating_add(written);
+        let due = self
+            .milestones
+            .back()
+            .is_none_or(|last| now >= last.at.saturating_add(EVERY) || bytes >= last.bytes.saturating_add(EVERY_BYTES));
         if due {
             self.milestones.push_back(Milestone { at: now, lsn: lsn.0, bytes });
         }
@@ -54,8 +57,9 @@ impl Retention {
 
     /// Nothing up to here is wanted for its age or as one of the last `keep_bytes`.
     pub fn floor(&mut self, now: Millis, keep: Millis, keep_bytes: u64, written: u64) -> Lsn {
-        let bytes = self.before + written;
-        let old = |mark: &Milestone| mark.at + keep <= now || mark.bytes + keep_bytes <= bytes;
+        let bytes = self.before.saturating_add(written);
+        let old =
+            |mark: &Milestone| mark.at.saturating_add(keep) <= now || mark.bytes.saturating_add(keep_bytes) <= bytes;
         let passed = self.milestones.iter().take_while(|mark| old(mark)).count();
         let floor =
             passed.checked_sub(1).and_then(|last| self.milestones.get(last)).map_or(Lsn(0), |mark| Lsn(mark.lsn));

@@ -130,13 +130,11 @@ impl Predicate {
 
     /// A suspend that speaks of lanes alone.
     fn is_of_lanes(&self) -> bool {
-        let lanes = Self { site: self.site.clone(), lane: self.lane, ..Self::default() };
-        *self == lanes && (self.site.is_some() || self.lane.is_some())
+        self.site.is_some() && *self == Self { site: self.site.clone(), ..Self::default() }
     }
 
-    fn names_lane(&self, lane: LaneRef, site: &str) -> bool {
-        self.site.as_deref().is_none_or(|wanted| wanted == site)
-            && self.lane.is_none_or(|wanted| LaneRef::from_bits(wanted) == lane)
+    fn names_site(&self, site: &str) -> bool {
+        self.site.as_deref() == Some(site)
     }
 }
 
@@ -163,6 +161,10 @@ impl State {
             return Err(ControlError::TooManyRules);
         }
         let predicate = &rule.control.predicate;
+        if predicate.lane.is_some() {
+            // Numbers of lanes do not last, a rule does.
+            return Err(ControlError::Missing("the lane's site: a standing rule outlives lane numbers"));
+        }
         if rule.control.kind == ControlKind::Suspend && predicate.is_of_lanes() {
             self.rules.live.insert(rule.number, rule);
             for lane in self.lanes.all().collect::<Vec<_>>() {
@@ -192,7 +194,7 @@ impl State {
         let Some(rule) = self.rules.live.remove(&number) else { return false };
         let predicate = &rule.control.predicate;
         if rule.control.kind == ControlKind::Suspend && predicate.is_of_lanes() {
-            let named = |lane: &LaneRef| predicate.names_lane(*lane, self.lanes.site(*lane));
+            let named = |lane: &LaneRef| predicate.names_site(self.lanes.site(*lane));
             for lane in self.lanes.all().filter(named).collect::<Vec<_>>() {
                 let _ = self.index.wake_lane(lane);
             }
@@ -213,7 +215,7 @@ impl State {
         let site = self.lanes.site(lane);
         let suspends = |rule: &Rule| {
             let Control { kind, predicate, .. } = &rule.control;
-            *kind == ControlKind::Suspend && predicate.is_of_lanes() && predicate.names_lane(lane, site)
+            *kind == ControlKind::Suspend && predicate.is_of_lanes() && predicate.names_site(site)
         };
         if self.rules.iter().any(suspends) {
             let _ = self.index.sleep_lane(lane, Millis::MAX, Reason::Suspended);

@@ -116,7 +116,8 @@ impl State {
         let Some(view) = self.leased(result.entry, result.id, result.number) else { return false };
         let judgement = result.judgement;
         self.figures.repeated += u64::from(result.may_repeat);
-        if judgement.scope > Scope::Transaction {
+        // A sender that the peer dislikes is nobody else's trouble: its entries are settled like a transaction's.
+        if judgement.scope > Scope::Sender {
             self.give_back(&view, now);
             if let Some(lane) = view.lane {
                 self.lane_failed(lane, result, now);

@@ -1,7 +1,8 @@
 //! `angarium.engine`: the face of [`angarium_engine`]. Calls release the interpreter; events become frozen classes
 //! whose parts are made when they are asked for.
+#![allow(clippy::needless_pass_by_value, reason = "arguments come by value from the interpreter")]
 
-use std::ffi::{CString, c_int, c_void};
+use std::ffi::{c_int, c_void};
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
@@ -17,10 +18,10 @@ use angarium_engine::faults;
 use angarium_ledger::OpenError;
 use angarium_nouns::{MessageId, Reply};
 use memmap2::Mmap;
-use pyo3::exceptions::{PyBufferError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyBytes, PyTuple};
+use pyo3::types::PyBytes;
 use pyo3::{ffi, import_exception};
 
 import_exception!(angarium.errors, Busy);
@@ -271,7 +272,7 @@ impl Body {
                 view,
                 slf.as_ptr(),
                 bytes.as_ptr().cast_mut().cast::<c_void>(),
-                bytes.len() as isize,
+                bytes.len().cast_signed(),
                 1,
                 flags,
             )

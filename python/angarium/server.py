@@ -138,7 +138,10 @@ class House:
             async with trio.open_nursery() as bridge:
                 await bridge.start(self.bridge.run)
                 recovered = await self.recover()
-                await self.refresh_routes()
+                if recovered.entries:
+                    await self.refresh_routes()
+                else:
+                    self.remember_routing()
                 async with trio.open_nursery() as control, trio.open_nursery() as rooms:
                     control.start_soon(supervise, "control", self.serve_control)
                     self.open_rooms(rooms)
@@ -173,12 +176,18 @@ class House:
 
     async def refresh_routes(self) -> None:
         """Routes are remembered over a restart: when the settings say other ones, all are asked for anew."""
-        digest, file = routing_digest(self.settings), self.settings.data_folder / "routing.digest"
-        if file.exists() and file.read_text() == digest:
+        if self.routing_file.exists() and self.routing_file.read_text() == routing_digest(self.settings):
             return
         why = "the settings of routes have changed"
         await self.bridge.control(Control(kind="reroute", where=Predicate(all=True), by="server", why=why))
-        file.write_text(digest)
+        self.remember_routing()
+
+    def remember_routing(self) -> None:
+        self.routing_file.write_text(routing_digest(self.settings))
+
+    @property
+    def routing_file(self) -> Path:
+        return self.settings.data_folder / "routing.digest"
 
     def open_rooms(self, nursery: trio.Nursery) -> None:
         rooms: dict[str, Callable[[], Awaitable[None]]] = {

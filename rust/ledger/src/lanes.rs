@@ -375,7 +375,11 @@ impl Ledger {
     }
 
     /// The next recipients (of one message; equal in sender and variant is the caller's to see) for this lane.
+    /// None while the journal is faulty (S5).
     pub fn take(&self, lane: LaneId, now: Millis, max_recipients: u32) -> Option<Lease> {
+        if self.spool.is_faulty(Family::Journal) {
+            return None;
+        }
         self.change(|state| {
             let lease = state.take(lane, now, max_recipients.max(1) as usize);
             state.meet_rules(now);

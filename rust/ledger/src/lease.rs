@@ -68,6 +68,13 @@ pub struct Lease {
     pub(crate) place: Place,
 }
 
+impl Lease {
+    /// Bytes of the record, which are what a load holds in memory (a body with a file of its own stays there).
+    pub fn record_len(&self) -> u32 {
+        self.place.length
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeasedEntry {
     pub entry: EntryId,

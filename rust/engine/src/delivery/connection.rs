@@ -18,7 +18,7 @@ use angarium_smtp::{Client, ClientError, Command, Extensions, MailParameters};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::content;
+use super::content::{self, Load};
 use super::desk::Desk;
 use super::envelope::{Envelope, group};
 use super::limits;
@@ -278,11 +278,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 // The answer to a dot that waits in the output shall not wait for our disk.
                 let _ = self.wire.flush(Duration::from_millis(self.settings.block_ms)).await;
             }
-            // What cannot be read was closed as lost by the ledger (S6).
-            if let Some(content) = content::load(desk, lease).await {
-                self.waiting.extend(group(lease, &content, limit as usize, since));
+            // Behind a dot that is not sent yet nobody waits for memory: the message before holds some.
+            let loaded = content::load(desk, lease, self.current.is_none()).await;
+            if let Load::Ready(content) = &loaded {
+                self.waiting.extend(group(lease, content, limit as usize, since));
             }
             self.loading = None;
+            if matches!(loaded, Load::NoRoom) {
+                return false;
+            }
         }
         true
     }

@@ -3,12 +3,14 @@
 //! What we wrote just now is in the page cache and read at once; anything else, and every body with a file of its
 //! own, is read on the blocking pool. Bodies in files go through one block of memory.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use angarium_ledger::{Content, ContentBody, Lease, LoadError};
 use angarium_nouns::Millis;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::desk::Desk;
 use super::envelope::Envelope;
@@ -30,9 +32,43 @@ pub fn is_cold(lease: &Lease, now: Millis) -> bool {
     now.saturating_sub(lease.received) > WARM
 }
 
-/// `None`: it cannot be read. The ledger has closed it as lost (S6), or, where the disk failed to answer, its entries
-/// are deferred.
-pub async fn load(desk: &Arc<Desk>, lease: &Arc<Lease>) -> Option<Arc<Content>> {
+/// Content in memory, with its share of the memory that deliveries may hold (S7).
+pub struct Loaded {
+    content: Content,
+    _memory: Option<OwnedSemaphorePermit>,
+}
+
+impl Deref for Loaded {
+    type Target = Content;
+
+    fn deref(&self) -> &Content {
+        &self.content
+    }
+}
+
+/// What came of a load.
+pub enum Load {
+    Ready(Arc<Loaded>),
+    /// It cannot be read. The ledger has closed it as lost (S6), or, where the disk failed to answer, its entries are
+    /// deferred.
+    Unreadable,
+    /// No memory now, and the caller could not wait; the lease was given back.
+    NoRoom,
+}
+
+/// Reads what a lease is about. `patient`: waits for memory; only for those who hold none.
+pub async fn load(desk: &Arc<Desk>, lease: &Arc<Lease>, patient: bool) -> Load {
+    let Some(memory) = desk.reserve(lease.record_len(), patient).await else {
+        settle::give_back(desk, lease, &lease.entries);
+        return Load::NoRoom;
+    };
+    match read_record(desk, lease).await {
+        Some(content) => Load::Ready(Arc::new(Loaded { content, _memory: memory })),
+        None => Load::Unreadable,
+    }
+}
+
+async fn read_record(desk: &Arc<Desk>, lease: &Arc<Lease>) -> Option<Content> {
     let now = desk.now();
     let warm = if is_cold(lease, now) { Ok(None) } else { desk.ledger.load_inline(lease, now) };
     let loaded = match warm {
@@ -44,7 +80,7 @@ pub async fn load(desk: &Arc<Desk>, lease: &Arc<Lease>) -> Option<Arc<Content>> 
         }
     };
     match loaded {
-        Some(Ok(content)) => return Some(Arc::new(content)),
+        Some(Ok(content)) => return Some(content),
         Some(Err(LoadError::Unknown | LoadError::Lost(_))) => {}
         Some(Err(_)) => settle::unreadable(desk, lease),
         None => settle::give_back(desk, lease, &lease.entries),
@@ -77,7 +113,7 @@ pub fn size(content: &Content, rendered: &Rendered) -> u64 {
 }
 
 /// Whether any octet has its eighth bit set. `None`: a body file cannot be read.
-pub async fn has_eighth_bit(desk: &Desk, content: &Arc<Content>) -> Option<bool> {
+pub async fn has_eighth_bit(desk: &Desk, content: &Arc<Loaded>) -> Option<bool> {
     if let ContentBody::Inline(body) = &content.body {
         return Some(!body.is_ascii());
     }
@@ -94,7 +130,7 @@ pub async fn has_eighth_bit(desk: &Desk, content: &Arc<Content>) -> Option<bool>
 /// Sends everything before the final dot; the last block stays in the output. `false`: the peer takes no more.
 pub async fn send<S: AsyncRead + AsyncWrite + Unpin>(
     wire: &mut Wire<S>,
-    content: &Arc<Content>,
+    content: &Arc<Loaded>,
     rendered: &Rendered,
     desk: &Desk,
     patience: Duration,
@@ -129,7 +165,7 @@ where
 }
 
 /// A block of a body file; empty at its end.
-pub async fn read(desk: &Desk, content: &Arc<Content>, at: u64, length: usize) -> Option<Vec<u8>> {
+pub async fn read(desk: &Desk, content: &Arc<Loaded>, at: u64, length: usize) -> Option<Vec<u8>> {
     let content = Arc::clone(content);
     desk.block(move || read_now(&content, at, length)).await.flatten()
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use angarium_ledger::Ledger;
 use angarium_nouns::Millis;
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::counters::DeliveryCounters;
 use super::handover::Handovers;
@@ -19,6 +19,10 @@ use crate::clock::Clock;
 /// Jobs of the delivery room on the blocking pool at once: cold reads, body files, Maildir syncs. Four are enough
 /// to keep one disk busy.
 const BLOCKING_JOBS: usize = 4;
+/// KiB of content that deliveries hold in memory at once (S7), as much as intake has by default.
+const MEMORY: u32 = 128 * 1024;
+/// Smaller records are not counted: a thousand connections with two of them each stay far below the bound.
+const UNCOUNTED: u32 = 64 * 1024;
 
 pub struct Desk {
     pub ledger: Arc<Ledger>,
@@ -34,6 +38,7 @@ pub struct Desk {
     /// The stop's patience is over: what is under way ends now.
     pub cut: Notify,
     blocking: Semaphore,
+    memory: Arc<Semaphore>,
     stopping: AtomicBool,
 }
 
@@ -51,6 +56,7 @@ impl Desk {
             work: Notify::new(),
             cut: Notify::new(),
             blocking: Semaphore::new(BLOCKING_JOBS),
+            memory: Arc::new(Semaphore::new(MEMORY as usize)),
             stopping: AtomicBool::new(false),
         }
     }
@@ -68,6 +74,20 @@ impl Desk {
         self.stopping.store(true, Ordering::Release);
         self.idle.close();
         self.work.notify_one();
+    }
+
+    /// A share of the memory for so many bytes; small ones need none. `None`: no room, and the caller does not wait.
+    pub async fn reserve(&self, bytes: u32, patient: bool) -> Option<Option<OwnedSemaphorePermit>> {
+        if bytes <= UNCOUNTED {
+            return Some(None);
+        }
+        let (share, memory) = (bytes.div_ceil(1024).min(MEMORY), Arc::clone(&self.memory));
+        let permit = if patient {
+            memory.acquire_many_owned(share).await.ok()
+        } else {
+            memory.try_acquire_many_owned(share).ok()
+        };
+        permit.map(Some)
     }
 
     /// Runs what blocks on the pool for it, a bounded number at once. `None`: it panicked or the engine is ending.

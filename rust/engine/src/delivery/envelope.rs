@@ -9,12 +9,13 @@ use angarium_ledger::{Content, Lease, LeasedEntry};
 use angarium_nouns::record::{RECIPIENTS_PER_BLOCK, Recipient};
 use tokio::time::Instant;
 
+use super::content::Loaded;
 use super::render;
 
 /// One transaction to be: a sender, recipients, and the content with its variant.
 pub struct Envelope {
     pub lease: Arc<Lease>,
-    pub content: Arc<Content>,
+    pub content: Arc<Loaded>,
     pub sender: String,
     pub variant: u16,
     pub recipients: Vec<Addressee>,
@@ -31,7 +32,7 @@ pub struct Addressee {
 }
 
 /// Groups what was leased.
-pub fn group(lease: &Arc<Lease>, content: &Arc<Content>, limit: usize, since: Instant) -> Vec<Envelope> {
+pub fn group(lease: &Arc<Lease>, content: &Arc<Loaded>, limit: usize, since: Instant) -> Vec<Envelope> {
     let mut envelopes: Vec<Envelope> = Vec::with_capacity(1);
     let mut block = (usize::MAX, Vec::new());
     for &leased in &lease.entries {

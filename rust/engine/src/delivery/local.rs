@@ -12,7 +12,7 @@ use angarium_nouns::id::RecipientId;
 use angarium_nouns::outcome::{Action, Judgement, Outcome, Reason, Scope};
 use tokio::time::Instant;
 
-use super::content::{self, read_now};
+use super::content::{self, Load, read_now};
 use super::desk::Desk;
 use super::envelope::{Envelope, group};
 use super::handover::{Handover, Lent};
@@ -61,7 +61,11 @@ async fn collect(desk: &Arc<Desk>, run: &LaneRun) -> Vec<(Envelope, Rendered)> {
         let since = Instant::now();
         let limit = GROUP_MESSAGES as u32;
         let Some(lease) = desk.ledger.take(run.lane, desk.now(), limit).map(Arc::new) else { break };
-        let Some(content) = content::load(desk, &lease).await else { continue };
+        let content = match content::load(desk, &lease, collected.is_empty()).await {
+            Load::Ready(content) => content,
+            Load::Unreadable => continue,
+            Load::NoRoom => break,
+        };
         bytes += content.head.body.length;
         for envelope in group(&lease, &content, GROUP_MESSAGES, since) {
             match content::render(desk, &envelope).await.filter(|_| !envelope.damaged) {
@@ -156,7 +160,7 @@ pub async fn hand_over(desk: Arc<Desk>, run: LaneRun) {
     while !desk.is_stopping() {
         let limit = run.plan.recipients_per_transaction.max(1);
         let Some(lease) = desk.ledger.take(run.lane, desk.now(), limit).map(Arc::new) else { return };
-        let Some(content) = content::load(&desk, &lease).await else { continue };
+        let Load::Ready(content) = content::load(&desk, &lease, true).await else { continue };
         for envelope in group(&lease, &content, limit as usize, Instant::now()) {
             if !lend(&desk, &run, &envelope) {
                 let judgement = verdict(Outcome::Deferred, Reason::Throttle, rules::DOOR_FULL);

@@ -1,5 +1,6 @@
 //! What can go wrong with the spool, one variant per cause.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -90,4 +91,32 @@ pub enum Damage {
     Checkpoint { file: String },
     /// The identity file is broken; it was rebuilt from the segments.
     Identity,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let copy = |kept: &Option<String>| kept.as_ref().map_or("no copy".to_owned(), |name| format!("copy in {name}"));
+        match self {
+            Self::Frames { file, offset, length, after, before, kept } => {
+                let before = before.map_or(String::new(), |before| format!(" and before {}", before.0));
+                let place = format!("{length} bytes at {offset} of {file} are broken");
+                write!(f, "{place}: frames after LSN {}{before} are lost ({})", after.0, copy(kept))
+            }
+            Self::Tail { file, offset, length, kept } => {
+                write!(f, "an unfinished end of {length} bytes at {offset} of {file} was cut ({})", copy(kept))
+            }
+            Self::Unreadable { file } => write!(f, "blocks of {file} cannot be read; it is not written to any more"),
+            Self::MissingSegment { file } => write!(f, "{file} is missing"),
+            Self::SegmentHeader { file } => write!(f, "the header of {file} is broken"),
+            Self::Checkpoint { file } => write!(f, "{file} is broken; an earlier checkpoint was used"),
+            Self::Identity => f.write_str("the identity file is broken; it was rebuilt from the segments"),
+        }
+    }
+}
+
+impl Damage {
+    /// True for an end that a crash tore: cut, kept, counted, and no loss of anything promised.
+    pub fn is_tail(&self) -> bool {
+        matches!(self, Self::Tail { .. })
+    }
 }

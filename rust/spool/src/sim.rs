@@ -14,6 +14,14 @@ use parking_lot::Mutex;
 
 use crate::disk::{Disk, DiskFile, DiskLock, Site};
 
+mod chance;
+mod image;
+mod names;
+
+pub use chance::Chance;
+use image::Image;
+use names::{NameChange, folder_of};
+
 /// What a disk writes whole or not at all.
 pub const SECTOR: usize = 512;
 /// Room of a disk without a set capacity.
@@ -30,159 +38,6 @@ pub enum Failure {
     Io,
     /// A sync succeeds and loses one sector.
     LostWrite,
-}
-
-/// Small, fast, good enough, and the same everywhere (splitmix64).
-#[derive(Debug, Clone)]
-pub struct Chance(u64);
-
-impl Chance {
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `bound`.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.draw() % bound.max(1)
-    }
-
-    /// True `parts` times in a hundred.
-    pub fn percent(&mut self, parts: u64) -> bool {
-        self.below(100) < parts
-    }
-}
-
-type Sector = [u8; SECTOR];
-
-#[derive(Default)]
-struct Image {
-    seen: Vec<u8>,
-    kept: Vec<u8>,
-    /// Every version an unsynced sector had since its last sync.
-    unsynced: BTreeMap<usize, Vec<Sector>>,
-    allocated: u64,
-    /// Sectors that can no longer be read.
-    bad: BTreeSet<usize>,
-}
-
-impl Image {
-    fn write(&mut self, bytes: &[u8], offset: usize) {
-        let end = offset + bytes.len();
-        if self.seen.len() < end {
-            self.seen.resize(end, 0);
-        }
-        self.seen[offset..end].copy_from_slice(bytes);
-        for sector in offset / SECTOR..end.div_ceil(SECTOR) {
-            let version = sector_of(&self.seen, sector);
-            self.unsynced.entry(sector).or_default().push(version);
-        }
-    }
-
-    fn keep_sector(&mut self, sector: usize, bytes: &Sector, length: usize) {
-        let start = sector * SECTOR;
-        if start >= length {
-            return;
-        }
-        let end = (start + SECTOR).min(length);
-        if self.kept.len() < end {
-            self.kept.resize(end, 0);
-        }
-        self.kept[start..end].copy_from_slice(&bytes[..end - start]);
-    }
-
-    /// Everything seen is kept, but for one sector that may be lost.
-    fn sync(&mut self, lost: Option<usize>) {
-        let length = self.seen.len();
-        for sector in std::mem::take(&mut self.unsynced).into_keys() {
-            if Some(sector) != lost {
-                self.keep_sector(sector, &sector_of(&self.seen, sector), length);
-            }
-        }
-        self.kept.resize(length, 0);
-        self.allocated = length as u64;
-    }
-
-    /// A sync that failed: a part is on disk, and the cache believes that all of it is.
-    fn sync_failed(&mut self, chance: &mut Chance) {
-        let length = self.seen.len();
-        for (sector, versions) in std::mem::take(&mut self.unsynced) {
-            if chance.percent(50) {
-                self.keep_sector(sector, &versions[versions.len() - 1], length);
-            }
-        }
-        self.kept.resize(length, 0);
-        self.allocated = length as u64;
-    }
-
-    /// The power failed.
-    fn crash(&mut self, chance: &mut Chance, odds: u64) {
-        let length = if chance.percent(odds) { self.seen.len() } else { self.kept.len() };
-        for (sector, versions) in std::mem::take(&mut self.unsynced) {
-            if chance.percent(odds) {
-                let version = versions[chance.below(versions.len() as u64) as usize];
-                self.keep_sector(sector, &version, length);
-            }
-        }
-        self.kept.resize(length, 0);
-        self.seen.clone_from(&self.kept);
-        self.allocated = length as u64;
-    }
-}
-
-fn sector_of(bytes: &[u8], sector: usize) -> Sector {
-    let mut copy = [0; SECTOR];
-    let start = sector * SECTOR;
-    let end = (start + SECTOR).min(bytes.len());
-    if start < end {
-        copy[..end - start].copy_from_slice(&bytes[start..end]);
-    }
-    copy
-}
-
-/// One change of names; durable with its folder's sync, each by itself.
-#[derive(Debug, Clone)]
-enum NameChange {
-    Set { name: String, file: u64 },
-    Remove { name: String },
-    Rename { from: String, to: String, file: u64 },
-}
-
-impl NameChange {
-    fn apply(&self, names: &mut BTreeMap<String, u64>) {
-        match self {
-            Self::Set { name, file } => {
-                names.insert(name.clone(), *file);
-            }
-            Self::Remove { name } => {
-                names.remove(name);
-            }
-            Self::Rename { from, to, file } => {
-                if names.get(from) == Some(file) {
-                    names.remove(from);
-                }
-                names.insert(to.clone(), *file);
-            }
-        }
-    }
-
-    fn touches(&self, folder: &str) -> bool {
-        match self {
-            Self::Set { name, .. } | Self::Remove { name } => folder_of(name) == folder,
-            Self::Rename { from, to, .. } => folder_of(from) == folder || folder_of(to) == folder,
-        }
-    }
-}
-
-fn folder_of(name: &str) -> &str {
-    name.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 struct State {

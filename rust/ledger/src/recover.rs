@@ -55,9 +55,12 @@ impl Opening {
         replay.keep_content(&mut self.recovery);
         replay.state.followers.values().for_each(|follower| self.recovery.raise(Lsn(follower.cursor.lsn)));
         let mut report = replay.report(&self.recovery);
-        replay.state.figures.damaged = report.damage.len() as u64;
-        let (spool, epoch) = self.recovery.finish()?;
+        // Torn ends are found while they are mended, after the replay.
+        let (spool, epoch, mended) = self.recovery.finish_with_damage()?;
         report.epoch = epoch;
+        report.cut += mended.iter().filter(|one| is_tail(one)).count() as u64;
+        report.damage.extend(mended.iter().filter(|one| !is_tail(one)).map(ToString::to_string));
+        replay.state.figures.damaged = report.damage.len() as u64;
         let ids = IdSource::new(self.settings.node, epoch);
         Ok((Ledger::new(self.disk, spool, ids, replay.state), report))
     }
@@ -359,7 +362,7 @@ impl Replay {
             entries: counts.entries.iter().flatten().sum(),
             messages: counts.messages,
             lost: self.lost,
-            damage: damage.iter().filter(|one| !is_tail(one)).map(|damage| format!("{damage:?}")).collect(),
+            damage: damage.iter().filter(|one| !is_tail(one)).map(ToString::to_string).collect(),
             cut: damage.iter().filter(|one| is_tail(one)).count() as u64,
             recovered: self.recovered,
             frozen: self.state.freeze.why().map(str::to_owned),

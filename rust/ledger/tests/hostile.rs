@@ -30,12 +30,12 @@ fn spool_of(content: &[u8], journal: &[u8]) -> SimDisk {
 /// Payloads of both logs as the ledger writes them.
 fn payloads() -> (Vec<u8>, Vec<u8>) {
     let disk = SimDisk::new(2);
-    let (ledger, _) = open(&disk, START).unwrap();
-    ledger.commit(&[message(MessageId(7), &["a@x.example", "b@y.example"], START)], START).unwrap();
+    let (ledger, _) = open(&disk, START).expect("works");
+    ledger.commit(&[message(MessageId(7), &["a@x.example", "b@y.example"], START)], START).expect("works");
     for lease in take(&ledger, START, 1) {
         settle(&ledger, &lease, Outcome::Deferred, START);
     }
-    ledger.flush_journal(START).unwrap();
+    ledger.flush_journal(START).expect("works");
     drop(ledger);
     disk.kill();
     let mut found = Spool::open(Arc::new(disk), settings().spool).expect("opened");

@@ -9,8 +9,10 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import socket
 import subprocess
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -75,17 +77,39 @@ class Site:
         assert done.returncode == 0, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    def queue(self, *arguments: str) -> list[dict[str, Any]]:
-        return self.lines("queue", "list", *arguments)
+    def queue(self, **filters: str) -> list[dict[str, Any]]:
+        """All entries, page by page from the control socket."""
+        rows: list[dict[str, Any]] = []
+        asked = {"limit": "1000", **filters}
+        while True:
+            page = self.ask(f"/v1/queue?{urllib.parse.urlencode(asked)}")
+            rows += page["entries"]
+            if page["next"] is None:
+                return rows
+            asked["after"] = page["next"]
 
     def status(self) -> dict[str, Any]:
-        """Also when faults make the exit code 1."""
-        done = self.run("status", "--json")
-        status: dict[str, Any] = json.loads(done.stdout)
+        status: dict[str, Any] = self.ask("/v1/status")
         return status
 
-    def facts(self, *arguments: str) -> list[dict[str, Any]]:
-        return self.lines("journal", "tail", "--limit", "1000", *arguments)
+    def facts(self, **filters: str) -> list[dict[str, Any]]:
+        """The journal from its beginning."""
+        page = self.ask(f"/v1/journal?{urllib.parse.urlencode(filters)}")
+        assert page["end"] is True
+        rows: list[dict[str, Any]] = page["facts"]
+        return rows
+
+    def ask(self, path: str) -> Any:
+        """What the control socket answers to a GET that must succeed."""
+        connection = UnixConnection(self.data / "control.sock")
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            octets = answer.read()
+            assert answer.status == 200, octets
+            return json.loads(octets)
+        finally:
+            connection.close()
 
     def mails(self, mailbox: str) -> list[Message]:
         """What lies in a local mailbox."""
@@ -118,6 +142,19 @@ class Site:
         status = Path(f"/proc/{self.server.process.pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over the control socket at `path`."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=PATIENCE)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(PATIENCE)
+        self.sock.connect(str(self.path))
 
 
 @contextmanager

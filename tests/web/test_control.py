@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import random
 import socket
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.cli.test_queue import RELAY, send
-from tests.site import PATIENCE, Site, running
+from tests.site import PATIENCE, Site, UnixConnection, running
 
 # Rounds of nonsense against each route.
 ROUNDS = 40
@@ -31,17 +30,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def token(site: Site) -> str:
     return (site.data / "control.token").read_text().strip()
-
-
-class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=PATIENCE)
-        self.path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(PATIENCE)
-        self.sock.connect(str(self.path))
 
 
 def ask(site: Site, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, Any]:
@@ -133,7 +121,7 @@ def test_wrong_questions_get_one_sentence(
     assert set(answer) == {"error"}
     assert words in answer["error"]
     assert "\n" not in answer["error"]
-    assert len(site.queue("--state", "waiting")) == 2
+    assert len(site.queue(state="waiting")) == 2
 
 
 def test_pages_meet_without_a_gap(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ to, or said no. Answers come as the shapes of `web.shapes`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ from ..web.shapes import Entry, Facts, Order, Ordered, Page, Status, Trouble, Wh
 Answer = TypeVar("Answer", bound=msgspec.Struct)
 # The server answers orders after a sync and listings at once; what takes longer is stuck.
 PATIENCE_SECONDS = 60
+ID = re.compile(r"[0-9A-Za-z]+(\.[0-9]+)?")
 
 
 class ClientError(AngariumError):
@@ -41,6 +43,8 @@ class Client:
         return self.ask("POST", f"/v1/queue/{action}", Ordered, body=msgspec.json.encode(order))
 
     def message(self, message: str) -> Page:
+        if not ID.fullmatch(message):
+            raise ClientError(f"{message!r} is no id; an id is MESSAGE or MESSAGE.NUMBER, as angarium queue list shows")
         return self.ask("GET", f"/v1/queue/{message}", Page)
 
     def entries(self, where: Where, *, limit: int) -> Iterator[Entry]:
@@ -78,7 +82,12 @@ class Client:
             raise ClientError(f"the server at {self.socket} broke off: {error}") from None
         if reply.status_code >= 400:
             raise ClientError(trouble(reply.content, reply.status_code))
-        return msgspec.json.decode(reply.content, type=shape)
+        try:
+            return msgspec.json.decode(reply.content, type=shape)
+        except msgspec.DecodeError:
+            raise ClientError(
+                f"what answers at {self.socket} is no Angarium server, or one of another version"
+            ) from None
 
 
 def filter_parameters(where: Where) -> dict[str, str]:

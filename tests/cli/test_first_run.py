@@ -147,11 +147,12 @@ def test_python_dash_m(first_run: FirstRun) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("mail", "show", "0000"), "there is no mail '0000'"),
+        (("mail", "show", "ZZZZ"), "there is no mail 'ZZZZ'"),
         (("mail", "raw", "../../etc/passwd"), "there is no mail"),
         (("mail", "list", "--mailbox", "nobody"), "there is no mailbox 'nobody'"),
-        (("mail", "list", "--mailbox", "../spool"), "there is no mailbox"),
-        (("queue", "show", "0000"), "0000"),
+        (("mail", "list", "--mailbox", "../spool"), "there is no mailbox '../spool'"),
+        (("mail", "list", "--mailbox", "*"), "there is no mailbox '*'"),
+        (("queue", "show", "ZZZZ"), "ZZZZ"),
         (("queue", "show", "../../health"), "health"),
     ],
 )

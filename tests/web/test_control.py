@@ -96,7 +96,7 @@ def test_the_token_stays_the_same_over_a_restart(tmp_path: Path) -> None:
         ("GET", "/v1/queue?after=zz", None, 400, "'zz' is no place in a listing"),
         ("GET", "/v1/queue?after=00", None, 400, ""),
         ("GET", "/v1/queue/7ZZZZZZZZZZZZZZZZZZZZZZZZZ", None, 404, "7ZZZZZZZZZZZZZZZZZZZZZZZZZ"),
-        ("GET", "/v1/queue/nonsense", None, 404, "nonsense"),
+        ("GET", "/v1/queue/nonsense", None, 400, "nonsense"),
         ("POST", "/v1/queue/shred", b"{}", 404, "there is no order 'shred'"),
         ("POST", "/v1/queue/hold", b"{}", 400, "the filter is empty"),
         ("POST", "/v1/queue/hold", b"", 400, ""),

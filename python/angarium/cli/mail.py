@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..errors import AngariumError
 from ..settings import load, locate
+from ..settings.kinds import MAILBOX
 from .show import Rows, columns, json_line, moment, plain, size
 
 
@@ -78,7 +79,7 @@ def raw(id: str, /, *, config: str | None = None) -> None:
 
 def files(config: str | None, mailbox: str | None = None) -> list[Path]:
     folder = load(locate(config)).mail_folder
-    if mailbox is not None and not (folder / mailbox).is_dir():
+    if mailbox is not None and not (MAILBOX.fullmatch(mailbox) and (folder / mailbox).is_dir()):
         raise AngariumError(f"there is no mailbox {mailbox!r} in {folder}")
     return [file for part in ("new", "cur") for file in folder.glob(f"{mailbox or '*'}/{part}/*") if file.is_file()]
 

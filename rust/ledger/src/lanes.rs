@@ -18,6 +18,7 @@ use crate::lease::{EntryId, LaneId, LaneRun, LaneWanted, Lease, LeasedEntry, Set
 use crate::ledger::Ledger;
 use crate::route::{LaneKey, NoRoute, Plan, Route};
 use crate::state::{Kept, State, received};
+use crate::words::Words;
 
 /// A plan may serve so long while it is asked for anew (queue-and-delivery: routes serve stale for an hour).
 const STALE_PLAN: Millis = 3_600_000;
@@ -40,6 +41,8 @@ pub(crate) struct LaneRecord {
     /// It was tried since the start: its entries may expire.
     pub tried: bool,
     pub asleep: bool,
+    /// What was said when it fell asleep.
+    pub said: Words,
 }
 
 #[derive(Default)]
@@ -126,7 +129,8 @@ impl State {
             self.lanes.by_key.insert(key.clone(), lane);
         }
         let (hosts, plan, limiter, users) = (Vec::new(), None, None, 0);
-        let record = LaneRecord { key, hosts, plan, limiter, refusal, users, tried: false, asleep: false };
+        let said = Words::default();
+        let record = LaneRecord { key, hosts, plan, limiter, refusal, users, tried: false, asleep: false, said };
         self.lanes.records.insert(lane, record);
         self.suspend_new_lane(lane);
         lane
@@ -295,6 +299,7 @@ impl State {
             return sleeps;
         }
         record.asleep = true;
+        record.said = Words::new(failure.reply, Arc::default());
         let site = record.key.site.clone();
         let until = self.index.lane_failed(lane, failure.judgement.reason, now).unwrap_or(now);
         self.tell_slept(failure, &site, until, now);

@@ -5,8 +5,9 @@
 
 use std::collections::HashMap;
 
-use angarium_nouns::MessageId;
-use angarium_nouns::record::{ContentHead, Recipient};
+use angarium_nouns::outcome::Reason;
+use angarium_nouns::record::{ContentHead, EntryState, Recipient};
+use angarium_nouns::{MessageId, Millis};
 use angarium_queue::{Cursor as Slots, EntryRef, EntryView};
 
 use crate::content::open_payload;
@@ -15,6 +16,7 @@ use crate::ledger::Ledger;
 use crate::predicate::{Found, FoundEntry, MessageView, Predicate, RecipientView};
 use crate::rules::Selected;
 use crate::state::{Kept, State, received};
+use crate::words::Words;
 
 /// Slots looked at in one hold of the lock, and in one listing: a page may come back short of its limit.
 const STEPS_AT_ONCE: usize = 16_384;
@@ -162,7 +164,8 @@ impl State {
 
     fn shown(&self, view: &EntryView) -> RecipientView {
         let words = self.words.of(view.entry).cloned().or_else(|| self.owed.words(view.id, view.number));
-        let words = words.unwrap_or_default();
+        let asleep = self.asleep(view);
+        let (words, reason, due) = asleep.unwrap_or((words.unwrap_or_default(), view.reason, view.due));
         RecipientView {
             id: format!("{}.{}", view.id, view.number),
             number: view.number,
@@ -170,16 +173,27 @@ impl State {
             domain: self.names.domains.text(view.key.domain).to_owned(),
             state: view.state.name(),
             class: view.key.class.name(),
-            due: view.due,
+            due,
             expires: view.expires,
             attempts: view.attempts,
-            reason: view.reason.name(),
+            reason: reason.name(),
             code: words.code,
             text: words.text.to_string(),
             host: words.host.to_string(),
             site: view.lane.map_or_else(String::new, |lane| self.lanes.site(lane).to_owned()),
             closed: false,
         }
+    }
+}
+
+impl State {
+    /// What keeps an entry behind a lane that sleeps: the reason and the words of the lane, and until when.
+    fn asleep(&self, view: &EntryView) -> Option<(Words, Reason, Millis)> {
+        let lane = view.lane.filter(|_| view.state == EntryState::Waiting)?;
+        let sleeping = self.index.lane(lane).filter(|lane| lane.asleep_until > view.due)?;
+        let said = self.lanes.get(lane).map(|record| record.said.clone())?;
+        let due = if sleeping.asleep_until == Millis::MAX { view.due } else { sleeping.asleep_until };
+        Some((said, sleeping.reason, due))
     }
 }
 

@@ -6,6 +6,7 @@
 //! the interpreter's main thread.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use angarium_events::{Bounds, EventQueue};
 use angarium_ledger::{LedgerSettings, OpenError, Opening, SpoolSettings};
@@ -53,6 +54,8 @@ pub struct Engine {
     upkeep: Arc<Upkeep>,
     opening: Mutex<Option<Opening>>,
     running: ArcSwapOption<Running>,
+    /// Closed while it recovered: what then starts is closed at once.
+    closed: AtomicBool,
 }
 
 /// What `recover` gives.
@@ -97,6 +100,7 @@ impl Engine {
             upkeep,
             opening: Mutex::new(Some(opening)),
             running: ArcSwapOption::empty(),
+            closed: AtomicBool::new(false),
         })
     }
 
@@ -134,6 +138,9 @@ impl Engine {
         match Running::start(&parts) {
             Ok(running) => self.running.store(Some(running)),
             Err(error) => return ticket.finish(Err(Problem::new("fault", error.to_string()))),
+        }
+        if self.closed.load(Ordering::SeqCst) {
+            return self.close();
         }
         if !report.damage.is_empty() {
             self.faults.raise(crate::faults::FaultKind::Damage, report.damage.join("; "), now);
@@ -176,6 +183,7 @@ impl Engine {
 
     /// Joins everything and lets the lock go. Blocks.
     pub fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
         drop(self.opening.lock().take());
         if let Some(running) = self.running.swap(None) {
             running.close();

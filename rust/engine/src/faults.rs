@@ -48,15 +48,22 @@ impl Faults {
         Self { shown: Mutex::default(), events }
     }
 
+    /// Shows a fault; the first words stay while it lasts.
     pub fn raise(&self, kind: FaultKind, text: impl Into<String>, now: Millis) {
         let mut shown = self.shown.lock();
-        let text = text.into();
-        let known = shown.get(&kind).map(|fault| (fault.since, fault.text == text));
-        if known.is_some_and(|(_, same)| same) {
+        if shown.contains_key(&kind) {
             return;
         }
-        let since = known.map_or(now, |(since, _)| since);
-        shown.insert(kind, Fault { kind, since, text });
+        shown.insert(kind, Fault { kind, since: now, text: text.into() });
+        drop(shown);
+        self.events.raise(Level::Fault);
+    }
+
+    /// Shows a fault that grew: new words, the time at which it began.
+    pub fn renew(&self, kind: FaultKind, text: impl Into<String>, now: Millis) {
+        let mut shown = self.shown.lock();
+        let since = shown.get(&kind).map_or(now, |fault| fault.since);
+        shown.insert(kind, Fault { kind, since, text: text.into() });
         drop(shown);
         self.events.raise(Level::Fault);
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use angarium_events::EventQueue;
-use angarium_ledger::{Body, CommitError, Ledger};
+use angarium_ledger::{Body, CommitError, FaultKind, Ledger};
 use angarium_nouns::Reply;
 use arc_swap::ArcSwap;
 
@@ -59,6 +59,10 @@ impl Intake {
 
     /// May a transaction begin? Asked at MAIL, so that a full disk is told before the body is sent (S4, S5).
     pub fn takes_mail(&self) -> Result<(), Reply> {
-        if self.ledger.takes_mail() { Ok(()) } else { Err(CommitError::Full.reply()) }
+        match (self.ledger.takes_mail(), self.ledger.is_faulty()) {
+            (true, _) => Ok(()),
+            (false, true) => Err(CommitError::Fault(FaultKind::Content, String::new()).reply()),
+            (false, false) => Err(CommitError::Full.reply()),
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use angarium_events::Level;
+use angarium_nouns::Millis;
 use parking_lot::{Condvar, Mutex};
 
 use crate::faults::{FaultKind, Faults};
@@ -19,6 +20,8 @@ const REST: Duration = Duration::from_millis(100);
 const STEPS: usize = 64;
 /// Reports committed in one round.
 const REPORTS: usize = 64;
+/// Figures that cost a lock are looked at so often.
+const WATCH_EVERY: Millis = 1_000;
 /// A wall clock this far from ours was set (spool.md: time).
 const WALL_JUMP: u64 = 5 * 60_000;
 
@@ -48,7 +51,7 @@ impl Upkeep {
 
     /// The thread. `reports_wait`: has delivery something to tell Python?
     pub fn run(&self, intake: &Arc<Intake>, faults: &Faults, reports_wait: impl Fn() -> bool) {
-        let mut jumped = false;
+        let mut watch = Watch::default();
         while !self.wait() {
             let now = intake.clock.now();
             intake.sessions.sweep(now);
@@ -62,7 +65,7 @@ impl Upkeep {
             if reports_wait() {
                 intake.events.raise(Level::PlanReport);
             }
-            jumped = watch_the_clock(intake, faults, jumped);
+            watch.look(intake, faults, now);
         }
     }
 
@@ -94,13 +97,57 @@ fn commit_reports(intake: &Intake) {
     }
 }
 
-fn watch_the_clock(intake: &Intake, faults: &Faults, jumped: bool) -> bool {
-    let jump = intake.clock.wall_jump();
-    if jump.unsigned_abs() < WALL_JUMP || jumped {
-        return jumped;
+/// What is looked at again and again: room, faults, losses, the wall clock.
+#[derive(Debug, Default)]
+struct Watch {
+    /// The jump of the wall clock that was told already.
+    jumped: bool,
+    /// Lost entries that were told already.
+    lost: u64,
+    next: Millis,
+}
+
+impl Watch {
+    fn look(&mut self, intake: &Intake, faults: &Faults, now: Millis) {
+        if now < self.next {
+            return;
+        }
+        self.next = now + WATCH_EVERY;
+        watch_the_room(intake, faults, now);
+        let stats = intake.ledger.stats(now);
+        if stats.content_fault {
+            faults.raise(FaultKind::ContentLog, "the content log failed and is not written any more", now);
+        }
+        if stats.journal_fault {
+            faults.raise(FaultKind::Journal, "the journal failed and is not written any more", now);
+        }
+        if stats.lost > self.lost {
+            self.lost = stats.lost;
+            faults.renew(FaultKind::Lost, format!("the content of {} recipients cannot be read", stats.lost), now);
+        }
+        self.watch_the_clock(intake, faults, stats.frozen, now);
     }
-    let why = format!("the wall clock was set by {} seconds", jump / 1_000);
-    intake.ledger.clock_jumped(&why, intake.clock.now());
-    faults.raise(FaultKind::Clock, why, intake.clock.now());
-    true
+
+    fn watch_the_clock(&mut self, intake: &Intake, faults: &Faults, frozen: bool, now: Millis) {
+        let jump = intake.clock.wall_jump();
+        let far = jump.unsigned_abs() >= WALL_JUMP;
+        if far && !self.jumped {
+            let why = format!("the wall clock was set by {} seconds", jump / 1_000);
+            intake.ledger.clock_jumped(&why, now);
+            faults.raise(FaultKind::Clock, format!("expiry is frozen: {why}"), now);
+        } else if frozen && !far {
+            faults.raise(FaultKind::Clock, "expiry is frozen: the clock is in doubt", now);
+        } else if !frozen {
+            faults.clear(FaultKind::Clock);
+        }
+        self.jumped = far;
+    }
+}
+
+fn watch_the_room(intake: &Intake, faults: &Faults, now: Millis) {
+    if intake.ledger.takes_mail() || intake.ledger.is_faulty() {
+        faults.clear(FaultKind::DiskFull);
+    } else {
+        faults.raise(FaultKind::DiskFull, "no room for new mail", now);
+    }
 }

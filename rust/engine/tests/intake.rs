@@ -304,8 +304,7 @@ fn a_failed_sync_stops_intake_and_is_shown() {
     assert_eq!(client.deliver("user@there.example", "good").0, 250);
     house.disk.break_content_sync();
     assert_eq!(client.deliver("user@there.example", "bad").0, 451);
-    let (code, _) = client.say("MAIL FROM:<a@b.example>");
-    assert!((451..=452).contains(&code), "{code}");
+    client.expect("MAIL FROM:<a@b.example>", 451);
     let faults = house.engine.faults();
     assert!(faults.iter().any(|fault| fault.kind.stops_intake()), "{faults:?}");
     assert_eq!(house.figure("received"), 1);

@@ -171,6 +171,11 @@ impl Ledger {
         self.spool.takes_mail() && !self.shut.load(Ordering::Relaxed)
     }
 
+    /// Whether a log failed (S5): no mail is taken until a restart. Cheap.
+    pub fn is_faulty(&self) -> bool {
+        self.spool.is_faulty(Family::Content) || self.spool.is_faulty(Family::Journal)
+    }
+
     pub(crate) fn check_open(&self) -> Result<(), CommitError> {
         if self.shut.load(Ordering::Relaxed) { Err(CommitError::Closed) } else { Ok(()) }
     }

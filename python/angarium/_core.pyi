@@ -5,8 +5,9 @@ their defaults, unknown fields are refused). Calls never wait for disk or networ
 a positive int that comes back exactly once as `Done`. When no slot for a `Done` is free: `angarium.errors.Busy`.
 """
 
-from collections.abc import Sequence
-from typing import Literal, final
+import os
+from collections.abc import Iterable, Sequence
+from typing import Literal, TypeAlias, final
 
 # --- engine (rust/python/src/engine.rs) ---------------------------------------------------------------------------
 
@@ -655,3 +656,154 @@ class SmtpClient:
         """The next reply; None when more must be read."""
     def data_to_send(self) -> bytes:
         """What is to be written now; each byte is given once."""
+
+# --- queue (rust/python/src/queue.rs) -----------------------------------------------------------------------------
+
+_Priority: TypeAlias = Literal["urgent", "high", "normal", "bulk"]
+_State: TypeAlias = Literal["waiting", "held", "leased", "owing"]
+_LeasedTuple: TypeAlias = tuple[int, int, str, int, int, int]
+_ViewTuple: TypeAlias = tuple[int, int, int, str, str, str, str | None, _Priority, _State, int, int, int]
+
+@final
+class QueueIndex:
+    """The index below `angarium.queue.Queue`, which says what its calls mean. Entries are handles; a stale one is a
+    KeyError. Locks itself."""
+
+    def __new__(cls) -> QueueIndex: ...
+    def push(
+        self,
+        message: int,
+        recipients: Sequence[tuple[str, str]],
+        *,
+        now: int,
+        tenant: str,
+        campaign: str,
+        priority: str,
+        due: int,
+        expires: int,
+    ) -> None:
+        """Recipients are (domain, lane)."""
+    def set_lane(self, lane: str, *, connections: int, limiters: Sequence[str], now: int) -> None: ...
+    def set_limiter(
+        self, name: str, *, tokens: int, period: int, burst: int, connections: int | None, now: int
+    ) -> None: ...
+    def advance(self, *, now: int, limit: int) -> bool: ...
+    def next_due(self) -> int | None: ...
+    def lanes_to_run(self, *, now: int, limit: int) -> list[tuple[str, int, int, bool]]:
+        """(lane, connections, wake, probe)"""
+    def connection_opened(self, lane: str) -> bool: ...
+    def connection_closed(self, lane: str, *, now: int) -> None: ...
+    def lane_failed(self, lane: str, *, now: int) -> int: ...
+    def lane_worked(self, lane: str) -> None: ...
+    def take(self, lane: str, *, now: int, limit: int) -> tuple[int, list[_LeasedTuple]] | int | None:
+        """(message, [(entry, number, domain, attempts, step, expires)]), or when to ask again, or None."""
+    def close(self, entry: int) -> int | None: ...
+    def close_many(self, entries: Sequence[int]) -> list[int]: ...
+    def defer(self, entry: int, *, due: int, attempted: bool, now: int) -> None: ...
+    def give_back(self, entry: int) -> None: ...
+    def hold(self, entry: int, *, until: int) -> bool: ...
+    def release(self, entry: int, *, now: int) -> bool: ...
+    def retry(self, entry: int, *, now: int) -> bool: ...
+    def cancel(self, entry: int) -> tuple[bool, int | None]: ...
+    def is_stopped(self, entry: int) -> bool: ...
+    def stopped(self) -> list[int]: ...
+    def entry(self, message: int, number: int) -> int | None: ...
+    def entry_view(self, entry: int) -> _ViewTuple | None:
+        """(entry, message, number, domain, tenant, campaign, lane, priority, state, due, expires, attempts)"""
+    def find(
+        self,
+        *,
+        message: int | None,
+        tenant: str | None,
+        campaign: str | None,
+        domain: str | None,
+        lane: str | None,
+        priority: str | None,
+        state: str | None,
+        after: int,
+        limit: int,
+    ) -> tuple[list[_ViewTuple], int | None]: ...
+    def expired(self, *, now: int, after: int, steps: int) -> tuple[list[int], int | None]: ...
+    def counts(self) -> tuple[int, int, int, list[list[int]], list[int], list[int | None]]:
+        """(messages, nodes, lanes, entries by priority and state, due by priority, oldest by priority)"""
+    def nbytes(self) -> int: ...
+
+# --- reputation (rust/python/src/reputation.rs) -------------------------------------------------------------------
+
+@final
+class BloomFilter:
+    """A blocked bloom filter for `expected` keys with at most so many false positives when it holds that many.
+
+    `angarium.errors.FilterError` (a ValueError) for sizes without sense, damaged files, filters that do not fit each
+    other, and changes of a mapped filter.
+    """
+
+    def __new__(cls, expected: int, *, false_positives: float = 0.01, seed: int = 0) -> BloomFilter: ...
+    @staticmethod
+    def with_layout(*, blocks: int, hashes: int, seed: int = 0) -> BloomFilter:
+        """An empty filter of exactly `blocks` * 64 bytes."""
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> BloomFilter:
+        """Reads a file in, checksums checked."""
+    @staticmethod
+    def map(path: str | os.PathLike[str], *, verify: bool = False) -> BloomFilter:
+        """A read-only filter over the file itself; `verify` reads it once for its checksum. Do not cut the file short
+        while it is mapped; `save` replaces files as a whole and so may write over it."""
+    @staticmethod
+    def from_bytes(image: bytes | bytearray | memoryview) -> BloomFilter: ...
+    def to_bytes(self) -> bytes:
+        """What `save` writes."""
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes beside, syncs, then takes the place of `path`."""
+    def copy(self) -> BloomFilter:
+        """In memory and changeable."""
+    def add(self, key: str | bytes | bytearray | memoryview) -> bool:
+        """True: the key was certainly not in it."""
+    def add_many(self, keys: Iterable[str | bytes | bytearray | memoryview]) -> int:
+        """How many were certainly new."""
+    def contains(self, key: str | bytes | bytearray | memoryview) -> bool:
+        """False: certainly not."""
+    def __contains__(self, key: str | bytes | bytearray | memoryview, /) -> bool: ...
+    def contains_many(self, keys: Iterable[str | bytes | bytearray | memoryview]) -> list[bool]: ...
+    def union(self, other: BloomFilter) -> None:
+        """Takes in all that the other holds; both have the same blocks, hashes and seed."""
+    def clear(self) -> None: ...
+    def rate(self, items: int) -> float:
+        """Share of false positives with so many keys in it."""
+    def fill(self) -> float:
+        """Share of bits that are set; reads them all."""
+    @property
+    def blocks(self) -> int: ...
+    @property
+    def hashes(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def added(self) -> int:
+        """Keys that were new when they were added; after a union an upper bound."""
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def read_only(self) -> bool: ...
+
+@final
+class RotatingBloomFilter:
+    """Two generations of `capacity` keys: a key is remembered for at least one generation and at most two."""
+
+    def __new__(cls, capacity: int, *, false_positives: float = 0.01, seed: int = 0) -> RotatingBloomFilter: ...
+    @staticmethod
+    def load(path: str | os.PathLike[str], *, capacity: int) -> RotatingBloomFilter: ...
+    def save(self, path: str | os.PathLike[str]) -> None: ...
+    def add(self, key: str | bytes | bytearray | memoryview) -> bool:
+        """True: the key was certainly in neither generation. Rotates when the younger one is full."""
+    def add_many(self, keys: Iterable[str | bytes | bytearray | memoryview]) -> int: ...
+    def contains(self, key: str | bytes | bytearray | memoryview) -> bool: ...
+    def __contains__(self, key: str | bytes | bytearray | memoryview, /) -> bool: ...
+    def contains_many(self, keys: Iterable[str | bytes | bytearray | memoryview]) -> list[bool]: ...
+    def rotate(self) -> None:
+        """The younger generation becomes the older one, an empty one takes its place."""
+    @property
+    def added(self) -> tuple[int, int]:
+        """Keys in the younger and in the older generation."""
+    @property
+    def capacity(self) -> int: ...

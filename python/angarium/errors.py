@@ -66,3 +66,7 @@ class HookError(AngariumError):
 
 class SmtpError(AngariumError):
     """`angarium.smtp` was called out of turn, or with what must not go over the wire."""
+
+
+class FilterError(AngariumError, ValueError):
+    """A bloom filter cannot be made, read, united or changed as asked."""

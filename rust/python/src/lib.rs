@@ -5,6 +5,8 @@
 
 mod engine;
 mod message;
+mod queue;
+mod reputation;
 mod smtp;
 
 #[pyo3::pymodule]
@@ -13,6 +15,10 @@ mod _core {
     use crate::engine::{Ask, Body, Deliver, Done, Engine, Fault, Flag, LaneWanted, PlanReport, RouteWanted};
     #[pymodule_export]
     use crate::message::{HeaderScan, scan_header};
+    #[pymodule_export]
+    use crate::queue::QueueIndex;
+    #[pymodule_export]
+    use crate::reputation::{BloomFilter, RotatingBloomFilter};
     #[pymodule_export]
     use crate::smtp::{
         SmtpBody, SmtpBroken, SmtpCapabilities, SmtpClient, SmtpData, SmtpEarly, SmtpEnd, SmtpGarbage, SmtpHangup,

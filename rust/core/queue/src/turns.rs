@@ -12,9 +12,9 @@ impl Index {
     /// A due entry joins its node, at the end or in front.
     pub(crate) fn join_node(&mut self, slot: u32, in_front: bool) {
         let node = self.entries[slot].node;
-        let moves_first = in_front && self.nodes.slots[node].stand == Stand::Turn;
-        if moves_first {
-            self.leave_turn(node);
+        let moves = in_front && self.nodes.slots[node].stand == Stand::Turn;
+        if moves {
+            self.lift_from_heap(node);
         }
         let mut due = self.nodes.slots[node].due;
         if in_front {
@@ -31,7 +31,9 @@ impl Index {
         if lane != NONE {
             self.lanes[lane].ready += 1;
         }
-        if idle {
+        if moves {
+            self.put_in_heap(node);
+        } else if idle {
             self.join_turn(node);
         }
         if lane != NONE {
@@ -44,8 +46,10 @@ impl Index {
         let node = self.entries[slot].node;
         let record = &self.nodes.slots[node];
         let (lane, was_first, last) = (record.lane, record.due.head == slot, record.ready == 1);
-        let stand = record.stand;
-        if was_first && stand == Stand::Turn || last && stand != Stand::Idle {
+        let moves = was_first && !last && record.stand == Stand::Turn;
+        if moves {
+            self.lift_from_heap(node);
+        } else if last {
             self.leave_turn(node);
         }
         let mut due = self.nodes.slots[node].due;
@@ -54,10 +58,9 @@ impl Index {
         self.nodes.slots[node].due = due;
         self.nodes.slots[node].ready -= 1;
         self.tally.ready(self.entries[slot].class(), -1);
-        if !last && self.nodes.slots[node].stand == Stand::Idle {
-            self.join_turn(node);
-        }
-        if last {
+        if moves {
+            self.put_in_heap(node);
+        } else if last {
             self.return_node_token(node);
         }
         if lane != NONE {
@@ -71,9 +74,7 @@ impl Index {
         let record = &self.nodes.slots[node];
         if record.lane != NONE {
             let (flow, lane) = (record.flow, record.lane);
-            let mut heap = self.flows.slots[flow].heap;
-            heap.insert(&mut self.nodes.slots, &self.entries, node);
-            self.flows.slots[flow].heap = heap;
+            self.put_in_heap(node);
             self.nodes.slots[node].stand = Stand::Turn;
             self.lanes[lane].fair.activate(&mut self.flows.slots, flow);
         } else if !record.is(Mark::Asked) {
@@ -81,6 +82,18 @@ impl Index {
             self.wanted[class].push_back(&mut self.nodes.slots, node);
             self.nodes.slots[node].stand = Stand::Wanted;
         }
+    }
+
+    /// Into its flow's heap, in the place that its first entry gives it.
+    fn put_in_heap(&mut self, node: u32) {
+        let flow = &mut self.flows.slots[self.nodes.slots[node].flow];
+        flow.heap.insert(&mut self.nodes.slots, &self.entries, node);
+    }
+
+    /// Out of the heap. The flow keeps its turn: the node comes back, or the caller ends the turn.
+    fn lift_from_heap(&mut self, node: u32) {
+        let flow = &mut self.flows.slots[self.nodes.slots[node].flow];
+        flow.heap.remove(&mut self.nodes.slots, &self.entries, node);
     }
 
     /// Out of whatever line it stands in.
@@ -92,9 +105,7 @@ impl Index {
             Stand::Wanted => self.wanted[class].remove(&mut self.nodes.slots, node),
             Stand::Parked => self.unpark_node(node),
             Stand::Turn => {
-                let mut heap = self.flows.slots[flow].heap;
-                heap.remove(&mut self.nodes.slots, &self.entries, node);
-                self.flows.slots[flow].heap = heap;
+                self.lift_from_heap(node);
                 if self.flows.slots[flow].is_empty() {
                     self.lanes[lane].fair.deactivate(&mut self.flows.slots, flow);
                 }

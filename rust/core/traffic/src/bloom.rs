@@ -171,6 +171,13 @@ impl Bloom<Vec<u8>> {
     }
 }
 
+impl Bloom<Vec<u8>> {
+    /// A copy in memory, as it is: not sealed, not checked.
+    pub fn copy_of<B: AsRef<[u8]>>(other: &Bloom<B>) -> Self {
+        Self { layout: other.layout, added: other.added, image: other.image().to_vec() }
+    }
+}
+
 impl<B: AsRef<[u8]>> Bloom<B> {
     /// A filter from its image. The header is always checked; the bits only when asked, since that reads them all.
     pub fn open(image: B, check_bits: bool) -> Result<Self, BloomError> {

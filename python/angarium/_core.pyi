@@ -7,16 +7,17 @@ a positive int that comes back exactly once as `Done`. When no slot for a `Done`
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Literal, TypeAlias, final
+from typing import Literal, Self, TypeAlias, final
+
+from typing_extensions import Buffer
 
 # --- engine (rust/python/src/engine.rs) ---------------------------------------------------------------------------
 
 @final
-class Body:
+class Body(Buffer):
     """A message's bytes as a read-only buffer: `memoryview(body)`; in memory or a map of its file, never copied."""
 
     def __len__(self) -> int: ...
-    def __buffer__(self, flags: int, /) -> memoryview: ...
     def __bytes__(self) -> bytes: ...
 
 @final
@@ -200,7 +201,7 @@ class Engine:
     before `recover`. `close` joins every thread (call it in a thread); dropping only signals.
     """
 
-    def __init__(self, spool: str, node: int, *, segment_bytes: int = 67108864, workers: int = 0) -> None:
+    def __new__(cls, spool: str, node: int, *, segment_bytes: int = 67108864, workers: int = 0) -> Self:
         """`node` 0–65535 stands in message ids. `workers` 0: one thread per core."""
 
     @property
@@ -226,7 +227,7 @@ class Engine:
     def set_policy(self, tables: bytes) -> int:
         """Table Policy, swapped whole; gives its generation. `PolicyError(path, why)`: nothing changed."""
 
-    def answer(self, ask: int, verdict: bytes = b"") -> bool:
+    def answer(self, ask: int, verdict: bytes | None = None) -> bool:
         """Table Verdict; empty: accept. False: too late, the default was taken. `ValueError`: no verdict."""
 
     def answer_many(self, answers: Sequence[tuple[int, bytes]]) -> list[bool]:
@@ -259,7 +260,7 @@ class Engine:
     def control(self, control: bytes) -> int:
         """Table Control. Ticket → {changed, too_late, rule: int}, when it is durable."""
 
-    def find(self, where: bytes, *, after: bytes = b"", limit: int = 100) -> int:
+    def find(self, where: bytes, *, after: bytes | None = None, limit: int = 100) -> int:
         """Table Predicate. Ticket → {entries: [table Entry], after: bytes (empty: that was all)}."""
 
     def message(self, id: str) -> int:

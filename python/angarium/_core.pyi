@@ -11,6 +11,41 @@ from typing import Literal, Self, TypeAlias, final
 
 from typing_extensions import Buffer
 
+__all__ = [
+    "Ask",
+    "BloomFilter",
+    "Body",
+    "Deliver",
+    "Done",
+    "Engine",
+    "Fault",
+    "Flag",
+    "HeaderScan",
+    "LaneWanted",
+    "PlanReport",
+    "QueueIndex",
+    "RotatingBloomFilter",
+    "RouteWanted",
+    "SmtpBody",
+    "SmtpBroken",
+    "SmtpCapabilities",
+    "SmtpClient",
+    "SmtpData",
+    "SmtpEarly",
+    "SmtpEnd",
+    "SmtpGarbage",
+    "SmtpHangup",
+    "SmtpHello",
+    "SmtpMail",
+    "SmtpQuit",
+    "SmtpRcpt",
+    "SmtpReply",
+    "SmtpReset",
+    "SmtpServer",
+    "SmtpVrfy",
+    "scan_header",
+]
+
 # --- engine (rust/python/src/engine.rs) ---------------------------------------------------------------------------
 
 @final

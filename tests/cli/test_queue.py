@@ -89,20 +89,26 @@ def test_list_and_show(suspended: Site) -> None:
     assert one["recipient"] == "c@two.test"
 
 
-FILTERS: list[tuple[tuple[str, ...], set[str]]] = [
-    (("--domain", "one.test"), {"b@one.test", "x@one.test"}),
-    (("--domain", "ONE.test"), {"b@one.test", "x@one.test"}),
-    (("--sender", "other@client.test"), {"x@one.test"}),
-    (("--domain", "one.test", "--sender", "a@client.test"), {"b@one.test"}),
-    (("--state", "held"), {"c@two.test"}),
-    (("--state", "waiting"), {"b@one.test", "x@one.test"}),
-    (("--priority", "normal"), {"b@one.test", "c@two.test", "x@one.test"}),
-    (("--priority", "bulk"), set()),
-    (("--older-than", "1h"), set()),
-    (("--older-than", "0s"), {"b@one.test", "c@two.test", "x@one.test"}),
-    (("--domain", "no.test"), set()),
-    (("--tenant", "nobody"), set()),
-    (("--campaign", "nothing"), set()),
+FILTERS: list[tuple[dict[str, str], set[str]]] = [
+    ({"domain": "one.test"}, {"b@one.test", "x@one.test"}),
+    ({"domain": "ONE.test"}, {"b@one.test", "x@one.test"}),
+    ({"sender": "other@client.test"}, {"x@one.test"}),
+    ({"domain": "one.test", "sender": "a@client.test"}, {"b@one.test"}),
+    ({"state": "held"}, {"c@two.test"}),
+    ({"state": "waiting"}, {"b@one.test", "x@one.test"}),
+    ({"priority": "normal"}, {"b@one.test", "c@two.test", "x@one.test"}),
+    ({"priority": "bulk"}, set()),
+    ({"before": "1000"}, set()),
+    ({"received_after": "1000"}, {"b@one.test", "c@two.test", "x@one.test"}),
+    ({"domain": "no.test"}, set()),
+    ({"tenant": "nobody"}, set()),
+    ({"campaign": "nothing"}, set()),
+    ({"site": "nowhere"}, set()),
+]
+COMMANDS: list[tuple[tuple[str, ...], set[str]]] = [
+    (("--domain", "one.test", "--sender", "a@client.test", "--priority", "normal"), {"b@one.test"}),
+    (("--state", "held", "--older-than", "0s"), {"c@two.test"}),
+    (("--older-than", "1h", "--tenant", "t", "--campaign", "c", "--site", "s"), set()),
 ]
 
 
@@ -111,9 +117,10 @@ def test_filters(suspended: Site) -> None:
     held = send(suspended, "c@two.test")
     send(suspended, "x@one.test", sender="other@client.test")
     assert suspended.run("queue", "hold", held).returncode == 0
-    for arguments, wanted in FILTERS:
-        rows = suspended.lines("queue", "list", *arguments)
-        assert {row["recipient"] for row in rows} == wanted, arguments
+    for filters, wanted in FILTERS:
+        assert {row["recipient"] for row in suspended.queue(**filters)} == wanted, filters
+    for arguments, wanted in COMMANDS:
+        assert {row["recipient"] for row in suspended.lines("queue", "list", *arguments)} == wanted, arguments
     assert len(suspended.lines("queue", "list", "--limit", "2")) == 2
     assert "there are more" in suspended.run("queue", "list", "--limit", "2").stdout
 
@@ -151,6 +158,18 @@ def test_hold_and_release(later: Site) -> None:
     ]
     assert orders[0]["until"] > 0
     assert orders[0]["by"]
+
+
+def test_a_hold_by_filter_stands_until_a_release_by_the_same_filter(suspended: Site) -> None:
+    send(suspended, "b@one.test")
+    held = suspended.run("queue", "hold", "--domain", "one.test")
+    assert held.stdout == "hold: 1 entries changed; later mail that fits too, until a release with the same filter\n"
+    send(suspended, "later@one.test", "later@two.test")
+    states = {"b@one.test": "held", "later@one.test": "held", "later@two.test": "waiting"}
+    assert {row["recipient"]: row["state"] for row in suspended.queue()} == states
+    assert suspended.run("queue", "release", "--domain", "one.test").stdout == "release: 2 entries changed\n"
+    send(suspended, "last@one.test")
+    assert {row["state"] for row in suspended.queue()} == {"waiting"}
 
 
 def test_what_is_held_is_not_delivered_until_it_is_released(tmp_path: Path, sink: RecordingSink) -> None:

@@ -20,11 +20,17 @@ from ..web.shapes import Entry, Facts, Order, Ordered, Page, Status, Trouble, Wh
 Answer = TypeVar("Answer", bound=msgspec.Struct)
 # The server answers orders after a sync and listings at once; what takes longer is stuck.
 PATIENCE_SECONDS = 60
+# Where there is no standing rule to lift.
+NO_RULE = 404
 ID = re.compile(r"[0-9A-Za-z]+(\.[0-9]+)?")
 
 
 class ClientError(AngariumError):
-    """The server could not be asked, or refused."""
+    """The server could not be asked, or refused with this HTTP status."""
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class Client:
@@ -41,6 +47,14 @@ class Client:
 
     def order(self, action: str, order: Order) -> Ordered:
         return self.ask("POST", f"/v1/queue/{action}", Ordered, body=msgspec.json.encode(order))
+
+    def lift(self, order: Order) -> None:
+        """Takes away the standing rules of exactly this filter, if there are any."""
+        try:
+            self.order("lift", order)
+        except ClientError as error:
+            if error.status != NO_RULE:
+                raise
 
     def message(self, message: str) -> Page:
         if not ID.fullmatch(message):
@@ -81,7 +95,7 @@ class Client:
         except httpx2.HTTPError as error:
             raise ClientError(f"the server at {self.socket} broke off: {error}") from None
         if reply.status_code >= 400:
-            raise ClientError(trouble(reply.content, reply.status_code))
+            raise ClientError(trouble(reply.content, reply.status_code), reply.status_code)
         try:
             return msgspec.json.decode(reply.content, type=shape)
         except msgspec.DecodeError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
 from cyclopts import Parameter
 
 from ..errors import AngariumError
@@ -153,9 +154,15 @@ def order(action: str, ids: tuple[str, ...], chosen: Filter, every: bool, given:
     if not ids and chosen == NOBODY and not every:
         raise AngariumError(f"say which: ids, a filter like --domain, or --all ({action} changes nothing without one)")
     where = chosen.where(ids, every=every and not ids and chosen == NOBODY)
-    done = Client(config).order(action, Order(where=where, why=given.why, until=given.until, tag=given.tag))
+    wanted = msgspec.structs.replace(given, where=where)
+    client = Client(config)
+    if action == "release" and not ids:
+        # Otherwise what comes later would be held again.
+        client.lift(wanted)
+    done = client.order(action, wanted)
     late = f", {done.too_late:,} being delivered already" if done.too_late else ""
-    print(f"{action}: {done.changed:,} entries changed{late}")
+    later = "; later mail that fits too, until a release with the same filter" if done.rule else ""
+    print(f"{action}: {done.changed:,} entries changed{late}{later}")
     if done.changed == 0 and ids:
         raise AngariumError(f"nothing changed: {' '.join(ids)} is not waiting here, or is not in a state to {action}")
     return 0

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import structlog
 from litestar import Litestar, MediaType, Request, Response, get, post
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
@@ -25,6 +26,7 @@ from ..settings import Settings
 from .history import read_history
 from .shapes import (
     ACTIONS,
+    LAST_MOMENT,
     MOST_ROWS,
     STATES,
     Entry,
@@ -40,6 +42,11 @@ from .shapes import (
     Where,
 )
 
+log = structlog.get_logger("angarium.web")
+
+MOMENT = Parameter(ge=0, le=LAST_MOMENT)
+# Orders that are for everything by nature.
+UNFILTERED = frozenset({"flush", "confirm-clock"})
 # What an `EngineError` means to a client; anything else is ours: 500.
 STATUS_OF = {"not-found": 404, "invalid": 400, "gap": 410, "lost": 410, "stopped": 503, "disk-full": 503, "fault": 503}
 
@@ -86,8 +93,8 @@ def build_app(surface: Surface) -> Litestar:
         site: str | None = None,
         state_: Annotated[State | None, Parameter(query="state")] = None,
         priority: Priority | None = None,
-        before: int | None = None,
-        received_after: int | None = None,
+        before: Annotated[int | None, MOMENT] = None,
+        received_after: Annotated[int | None, MOMENT] = None,
         after: str = "",
         limit: Annotated[int, Parameter(ge=1, le=MOST_ROWS)] = 100,
     ) -> Page:
@@ -126,17 +133,18 @@ def build_app(surface: Surface) -> Litestar:
         """Gives an order; answers when it is durable. An empty filter needs `all`."""
         if action not in ACTIONS:
             raise HTTPException(status_code=404, detail=f"there is no order {action!r}; {', '.join(ACTIONS)}")
-        if data.where == Where() and action not in ("flush", "confirm-clock"):
+        if data.where == Where() and not data.rule and action not in UNFILTERED:
             raise HTTPException(status_code=400, detail="the filter is empty; say which entries, or all: true")
         by = "socket" if request.client is None else f"{request.client.host}:{request.client.port}"
-        control = Control(kind=action, where=predicate(data.where), by=by, why=data.why, until=data.until)
+        where = predicate(data.where)
+        control = Control(kind=action, where=where, by=by, why=data.why, until=data.until, rule=data.rule, tag=data.tag)
         done = await bridge.control(control)
-        return Ordered(done.changed, done.too_late)
+        return Ordered(done.changed, done.too_late, done.rule)
 
     @get("/v1/journal")
     async def journal(
         after: str = "",
-        since: int | None = None,
+        since: Annotated[int | None, MOMENT] = None,
         last: Annotated[int | None, Parameter(ge=1, le=10_000)] = None,
         message_: Annotated[str, Parameter(query="message")] = "",
         limit: Annotated[int, Parameter(ge=1, le=MOST_ROWS)] = MOST_ROWS,
@@ -151,6 +159,7 @@ def build_app(surface: Surface) -> Litestar:
             HTTPException: http_trouble,
             EngineError: engine_trouble,
             Busy: busy_trouble,
+            Exception: own_trouble,
         },
         logging_config=None,
         debug=False,
@@ -242,3 +251,9 @@ def engine_trouble(_: Request[Any, Any, Any], error: EngineError) -> Response[Tr
 
 def busy_trouble(_: Request[Any, Any, Any], __: Busy) -> Response[Trouble]:
     return Response(Trouble("the server is busy; ask again in a moment"), status_code=503)
+
+
+def own_trouble(request: Request[Any, Any, Any], error: Exception) -> Response[Trouble]:
+    """A mistake of ours: loud in the log, one sentence outside."""
+    log.error("a question to the control API failed", path=request.url.path, exc_info=error)
+    return Response(Trouble("the server made a mistake; its log says which"), status_code=500)

@@ -7,12 +7,16 @@ from typing import Annotated, Any, Literal, get_args
 from msgspec import Meta, Struct
 
 Action = Literal[
-    "hold", "release", "cancel", "retry", "flush", "expire", "reroute", "suspend", "resume", "confirm-clock"
+    "hold", "release", "cancel", "retry", "flush", "expire", "reroute", "suspend", "resume", "lift", "confirm-clock"
 ]
 State = Literal["waiting", "held", "leased", "owing"]
 ACTIONS: tuple[str, ...] = get_args(Action)
 STATES: tuple[str, ...] = get_args(State)
 Priority = Literal["urgent", "high", "normal", "bulk"]
+
+# Unix milliseconds, as far as every JSON reader counts exactly (RFC 8259 6).
+LAST_MOMENT = (1 << 53) - 1
+Moment = Annotated[int, Meta(ge=0, le=LAST_MOMENT)]
 
 # Rows of one page at most: a page stays under a few hundred kilobytes.
 MOST_ROWS = 1_000
@@ -29,23 +33,29 @@ class Where(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
     priority: Priority | None = None
     state: State | None = None
     site: str | None = None
-    before: int | None = None
-    after: int | None = None
+    before: Moment | None = None
+    after: Moment | None = None
     # Everything; must be said, so that an empty filter never cancels the whole queue.
     all: bool = False
 
 
 class Order(Struct, frozen=True, forbid_unknown_fields=True):
-    """What to do with which entries. `until`: end of a hold; `tag`: the new route tag of a reroute."""
+    """What to do with which entries.
+
+    `until`: end of a hold. `tag`: the new route tag of a reroute; without one the routes are asked for anew. `rule`:
+    which standing rule to lift or resume, 0: the one of this filter.
+    """
 
     where: Where = Where()
     why: Annotated[str, Meta(max_length=500)] = ""
-    until: int | None = None
+    until: Moment | None = None
     tag: str | None = None
+    rule: Annotated[int, Meta(ge=0, le=LAST_MOMENT)] = 0
 
 
 class Ordered(Struct, frozen=True):
-    """What an order did, once it is durable. `too_late`: entries that a delivery had already."""
+    """What an order did, once it is durable. `too_late`: entries that a delivery had already; `rule`: the number of the
+    rule that now stands for later mail too, 0 for none."""
 
     changed: int
     too_late: int

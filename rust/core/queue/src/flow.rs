@@ -10,7 +10,7 @@ use angarium_nouns::names::NameId;
 
 use crate::node::Heap;
 use crate::slab::{Linked, List, NONE, Slab, Slot};
-use crate::table::{Chained, Table, mix};
+use crate::table::{Table, mix};
 
 /// Recipients that a flow may send before it is another's turn. Small, so that a person's one mail waits for few of a
 /// list's; an envelope larger than this is paid off over the next rounds.
@@ -64,7 +64,6 @@ pub(crate) struct Flow {
     refs: u32,
     prev: u32,
     next: u32,
-    chain: u32,
 }
 
 impl Slot for Flow {
@@ -78,13 +77,12 @@ impl Slot for Flow {
         refs: 0,
         prev: NONE,
         next: NONE,
-        chain: NONE,
     };
 
     fn keep_generation(&mut self, _before: &Self, _by: u16) {}
 
     fn free_link(&mut self) -> &mut u32 {
-        &mut self.chain
+        &mut self.next
     }
 }
 
@@ -95,20 +93,6 @@ impl Linked for Flow {
 
     fn next(&mut self) -> &mut u32 {
         &mut self.next
-    }
-}
-
-impl Chained for Flow {
-    fn hash(&self) -> u64 {
-        hash(&self.key)
-    }
-
-    fn chain(&mut self) -> &mut u32 {
-        &mut self.chain
-    }
-
-    fn chained(&self) -> u32 {
-        self.chain
     }
 }
 
@@ -138,15 +122,13 @@ pub(crate) struct Flows {
 impl Flows {
     /// The flow of this key with one reference more.
     pub fn hold(&mut self, key: FlowKey) -> u32 {
-        let mut slot = self.table.first(hash(&key));
-        while slot != NONE && self.slots[slot].key != key {
-            slot = self.slots[slot].chained();
-        }
-        if slot == NONE {
-            slot = self.slots.add(Flow { key, ..Flow::EMPTY });
+        let found = self.table.find(hash(&key), |slot| self.slots[slot].key == key);
+        let slot = found.unwrap_or_else(|| {
+            let slot = self.slots.add(Flow { key, ..Flow::EMPTY });
             self.slots[slot].deficit = self.slots[slot].quantum();
-            self.table.insert(&mut self.slots, slot);
-        }
+            self.table.insert(hash(&key), slot);
+            slot
+        });
         self.slots[slot].refs += 1;
         slot
     }
@@ -156,7 +138,7 @@ impl Flows {
         self.slots[slot].refs -= 1;
         if self.slots[slot].refs == 0 {
             debug_assert!(!self.slots[slot].active);
-            self.table.remove(&mut self.slots, slot);
+            self.table.remove(hash(&self.slots[slot].key), slot);
             self.slots.free(slot);
         }
     }

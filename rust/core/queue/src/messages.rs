@@ -1,11 +1,11 @@
-//! Messages as they lie in memory: 40 bytes, and 12 beside them (sender, open entries, chain of the id table).
+//! Messages as they lie in memory: 40 bytes, and 8 beside them (sender, open entries).
 //!
 //! All fields are 32-bit words, so that nothing is lost to alignment.
 
 use angarium_nouns::{Lsn, MessageId};
 
 use crate::slab::{NONE, Slab, Slot};
-use crate::table::{Chained, Table, mix};
+use crate::table::{Table, mix};
 use crate::types::{Message, Place};
 
 /// What a message is.
@@ -26,24 +26,22 @@ pub(crate) struct MessageSlot {
     sender: u32,
     /// Open entries; 0: the slot is free.
     pub open: u32,
-    chain: u32,
 }
 
-const _: () = assert!(size_of::<MessageSlot>() == 52);
+const _: () = assert!(size_of::<MessageSlot>() == 48);
 
 impl Slot for MessageSlot {
     const EMPTY: Self = Self {
         core: Core { id: [0; 4], lsn: [0; 2], place: Place { segment: 0, offset: 0, length: 0 }, last: NONE },
         sender: 0,
         open: 0,
-        chain: NONE,
     };
 
     /// Messages have no handles: they are known by id.
     fn keep_generation(&mut self, _before: &Self, _by: u16) {}
 
     fn free_link(&mut self) -> &mut u32 {
-        &mut self.chain
+        &mut self.core.last
     }
 }
 
@@ -75,20 +73,6 @@ impl MessageSlot {
     }
 }
 
-impl Chained for MessageSlot {
-    fn hash(&self) -> u64 {
-        hash(self.id())
-    }
-
-    fn chain(&mut self) -> &mut u32 {
-        &mut self.chain
-    }
-
-    fn chained(&self) -> u32 {
-        self.chain
-    }
-}
-
 fn hash(id: MessageId) -> u64 {
     mix(id.0 as u64 ^ ((id.0 >> 64) as u64).rotate_left(32))
 }
@@ -102,11 +86,7 @@ pub(crate) struct Messages {
 
 impl Messages {
     pub fn find(&self, id: MessageId) -> Option<u32> {
-        let mut slot = self.table.first(hash(id));
-        while slot != NONE && self.slots[slot].id() != id {
-            slot = self.slots[slot].chained();
-        }
-        (slot != NONE).then_some(slot)
+        self.table.find(hash(id), |slot| self.slots[slot].id() == id)
     }
 
     pub fn add(&mut self, message: &Message) -> u32 {
@@ -118,14 +98,14 @@ impl Messages {
             place: message.place,
             last: NONE,
         };
-        let slot = self.slots.add(MessageSlot { core, sender: message.sender, open: 0, chain: NONE });
-        self.table.insert(&mut self.slots, slot);
+        let slot = self.slots.add(MessageSlot { core, sender: message.sender, open: 0 });
+        self.table.insert(hash(message.id), slot);
         slot
     }
 
     pub fn remove(&mut self, slot: u32) -> Message {
         let message = self.slots[slot].public();
-        self.table.remove(&mut self.slots, slot);
+        self.table.remove(hash(message.id), slot);
         self.slots.free(slot);
         message
     }

@@ -11,7 +11,7 @@ use angarium_nouns::names::NameId;
 
 use crate::entry::Entries;
 use crate::slab::{Linked, List, NONE, Slab, Slot};
-use crate::table::{Chained, Table, mix};
+use crate::table::{Table, mix};
 use crate::types::{NodeKey, NodeRef};
 
 /// The one structure in which a node is, by its own links.
@@ -46,10 +46,9 @@ pub(crate) struct Node {
     next: u32,
     /// In a heap: the first child. Parked: its turn at the limiter.
     pub child: u32,
-    chain: u32,
 }
 // The key has 18 bytes and the three fields behind it 4, so they share two words.
-const _: () = assert!(size_of::<Node>() == 64);
+const _: () = assert!(size_of::<Node>() <= 64);
 
 /// What is true of a node besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +95,6 @@ impl Slot for Node {
         prev: NONE,
         next: NONE,
         child: NONE,
-        chain: NONE,
     };
 
     fn keep_generation(&mut self, before: &Self, by: u16) {
@@ -115,20 +113,6 @@ impl Linked for Node {
 
     fn next(&mut self) -> &mut u32 {
         &mut self.next
-    }
-}
-
-impl Chained for Node {
-    fn hash(&self) -> u64 {
-        hash(&self.key)
-    }
-
-    fn chain(&mut self) -> &mut u32 {
-        &mut self.chain
-    }
-
-    fn chained(&self) -> u32 {
-        self.chain
     }
 }
 
@@ -163,16 +147,12 @@ impl Nodes {
     }
 
     pub fn find(&self, key: &NodeKey) -> Option<u32> {
-        let mut slot = self.table.first(hash(key));
-        while slot != NONE && self.slots[slot].key != *key {
-            slot = self.slots[slot].chained();
-        }
-        (slot != NONE).then_some(slot)
+        self.table.find(hash(key), |slot| self.slots[slot].key == *key)
     }
 
     pub fn add(&mut self, key: NodeKey) -> u32 {
         let slot = self.slots.add(Node { key, marks: Mark::Used as u8, ..Node::EMPTY });
-        self.table.insert(&mut self.slots, slot);
+        self.table.insert(hash(&key), slot);
         slot
     }
 
@@ -180,7 +160,7 @@ impl Nodes {
     pub fn remove(&mut self, slot: u32) {
         let key = self.slots[slot].key;
         self.freed.push((self.reference(slot), key));
-        self.table.remove(&mut self.slots, slot);
+        self.table.remove(hash(&key), slot);
         self.slots.free(slot);
     }
 

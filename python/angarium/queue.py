@@ -3,7 +3,7 @@
 `Queue` keeps numbers and names, never the things themselves: a message is an id of the caller's (up to 128 bits), an
 entry is one recipient of it. Entries of one domain, tenant, campaign and priority form a node; nodes belong to lanes
 (by default the domain is the lane), and a lane hands out its entries by the shares of the priorities, then in turn
-between tenants and campaigns, then by age. All times are Unix milliseconds and arguments: nothing here looks at a clock.
+between tenants and campaigns, then by age. All times are Unix milliseconds and arguments; nothing here knows the time.
 
     >>> queue = Queue()
     >>> queue.push(1, ["example.org"], now=1000)
@@ -149,7 +149,14 @@ class Queue:
         )
 
     def set_limiter(
-        self, name: str, *, now: int, tokens: int = 0, period: int = 1000, burst: int = 1, connections: int | None = None
+        self,
+        name: str,
+        *,
+        now: int,
+        tokens: int = 0,
+        period: int = 1000,
+        burst: int = 1,
+        connections: int | None = None,
     ) -> None:
         """A limit that lanes share: `tokens` messages per `period` milliseconds, at most `burst` saved up, and so many
         connections at once. 0 tokens: no rate. Lanes behind one that is exhausted are served in fair order."""
@@ -291,7 +298,8 @@ class Queue:
     def stats(self) -> Stats:
         messages, nodes, lanes, entries, ready, _ = self._index.counts()
         by_state = {
-            priority: dict(zip(STATES, counts, strict=True)) for priority, counts in zip(PRIORITIES, entries, strict=True)
+            priority: dict(zip(STATES, counts, strict=True))
+            for priority, counts in zip(PRIORITIES, entries, strict=True)
         }
         return Stats(messages, nodes, lanes, by_state, dict(zip(PRIORITIES, ready, strict=True)))
 

@@ -322,9 +322,9 @@ def open_engine(settings: Settings, give_up: Callable[[], None]) -> _core.Engine
             segment_bytes=int(settings.spool.segment),
             workers=settings.server.workers,
         )
-    except StartError:
+    except StartError as error:
         give_up()
-        raise
+        raise type(error)(f"{settings.spool_folder}: {error}") from None
 
 
 def refuse_moves(before: Settings, after: Settings) -> None:

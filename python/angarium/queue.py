@@ -3,7 +3,7 @@
 `Queue` keeps numbers and names, never the things themselves: a message is an id of the caller's (up to 128 bits), an
 entry is one recipient of it. Entries of one domain, tenant, campaign and priority form a node; nodes belong to lanes
 (by default the domain is the lane), and a lane hands out its entries by the shares of the priorities, then in turn
-between tenants and campaigns, then by age. All times are Unix milliseconds and arguments; nothing here knows the time.
+between tenants and campaigns, then by age. All times are Unix milliseconds and arguments: nothing here has a clock.
 
     >>> queue = Queue()
     >>> queue.push(1, ["example.org"], now=1000)

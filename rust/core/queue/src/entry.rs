@@ -37,7 +37,7 @@ pub(crate) struct Entry {
     expires: u32,
     pub node: u32,
     pub sibling: u32,
-    /// Leased: [`LEADS`] if it is the first of its envelope.
+    /// Leased: [`LEADS`] or [`PROBES`] if it is the first of its envelope.
     pub prev: u32,
     /// Leased: the lane.
     pub next: u32,
@@ -55,6 +55,8 @@ const _: () = assert!(size_of::<Entry>() == 40);
 
 /// [`Entry::prev`] of the entry that stands for its envelope while it is leased.
 pub(crate) const LEADS: u32 = 1;
+/// The same, and the envelope is the probe of its lane.
+pub(crate) const PROBES: u32 = 2;
 const CLOSED: u8 = EntryState::Delivered as u8;
 
 impl Slot for Entry {

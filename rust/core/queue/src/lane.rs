@@ -19,6 +19,8 @@ pub(crate) struct Lane {
     pub plan_asked: bool,
     /// Awake to find out: one connection, one message at a time.
     pub probing: bool,
+    /// That message is out.
+    pub probe_out: bool,
     /// A connection asked for work since the lane was last run, and there was none.
     pub hungry: bool,
     pub failures: u8,
@@ -65,6 +67,7 @@ impl Slot for Lane {
         has_plan: false,
         plan_asked: false,
         probing: false,
+        probe_out: false,
         hungry: false,
         failures: 0,
         reason: Reason::Other,

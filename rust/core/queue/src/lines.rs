@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use angarium_nouns::{Millis, Reason};
 
-use crate::entry::LEADS;
+use crate::entry::PROBES;
 use crate::index::Index;
 use crate::lane::{Lane, NO_LINE};
 use crate::slab::NONE;
@@ -31,7 +31,7 @@ impl Index {
         let works = !record.fair.is_empty() && record.asleep_until == 0;
         let waits = record.parked != NONE;
         let more = record.hungry && record.idle() > 0 || record.useful() > 0;
-        let runs = works && record.has_plan && !waits && more && !(record.probing && record.leased > 0);
+        let runs = works && record.has_plan && !waits && more && !(record.probing && record.probe_out);
         let top = record.fair.top().map_or(NO_LINE, |class| class as u8);
         let line = if runs { top } else { NO_LINE };
         if line != record.line {
@@ -304,7 +304,8 @@ impl Index {
 
     fn sleep(&mut self, lane: u32, until: Millis, reason: Reason) {
         let record = &mut self.lanes[lane];
-        (record.asleep_until, record.reason, record.probing) = (until, reason, false);
+        (record.asleep_until, record.reason) = (until, reason);
+        (record.probing, record.probe_out) = (false, false);
         self.asleep.push(Reverse((until, self.lanes.reference(lane).to_bits())));
         self.update_lane(lane);
     }
@@ -353,10 +354,11 @@ impl Index {
 
     pub(crate) fn end_lease(&mut self, slot: u32) {
         let entry = &mut self.entries[slot];
-        let (lane, leads) = (entry.next, entry.prev == LEADS);
+        let (lane, leads, probes) = (entry.next, entry.prev != NONE, entry.prev == PROBES);
         (entry.prev, entry.next) = (NONE, NONE);
         self.lanes[lane].leased -= 1;
         self.lanes[lane].sending -= u32::from(leads);
+        self.lanes[lane].probe_out &= !probes;
         self.update_lane(lane);
     }
 }

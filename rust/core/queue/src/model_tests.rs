@@ -71,6 +71,8 @@ struct Row {
     /// What met it in flight.
     stop: Option<(Millis, Reason)>,
     closing: bool,
+    /// Leased as the probe of its lane.
+    probe: Option<usize>,
 }
 
 struct Pair {
@@ -82,6 +84,7 @@ struct Pair {
     lane_of: BTreeMap<u32, usize>,
     asleep: [Option<Millis>; LANES],
     probing: [bool; LANES],
+    probe_out: [bool; LANES],
     rules: Vec<Control>,
     now: Millis,
     /// The wheel was last brought to.
@@ -101,6 +104,7 @@ impl Pair {
             lane_of: BTreeMap::new(),
             asleep: [None; LANES],
             probing: [false; LANES],
+            probe_out: [false; LANES],
             rules: Vec::new(),
             now: START,
             advanced: START,
@@ -208,6 +212,7 @@ impl Pair {
                 reason: Reason::Dns,
                 stop: None,
                 closing: false,
+                probe: None,
             };
             self.rows.push(row);
         }
@@ -226,7 +231,6 @@ impl Pair {
     fn take(&mut self, lane: usize, limit: usize) {
         let mut out = Vec::new();
         let answer = self.index.take(self.lanes[lane], self.now, limit, &mut out);
-        let leased = |row: &Row| row.state == EntryState::Leased;
         let due: Vec<usize> = (0..self.rows.len())
             .filter(|&at| self.rows[at].ready && self.lane_of.get(&self.rows[at].node) == Some(&lane))
             .collect();
@@ -234,9 +238,8 @@ impl Pair {
             assert_eq!(answer, Take::Asleep(until));
             return;
         }
-        if self.probing[lane] && self.index.lane(self.lanes[lane]).unwrap().leased > 0 && out.is_empty() {
-            assert!(self.rows.iter().any(leased));
-            assert_eq!(answer, Take::Probing);
+        if self.probing[lane] && self.probe_out[lane] {
+            assert_eq!((answer, out.len()), (Take::Probing, 0));
             return;
         }
         if due.is_empty() {
@@ -257,7 +260,9 @@ impl Pair {
             assert_eq!(key(self.rows[at].node).class, key(self.rows[first].node).class);
             self.leave(at);
             self.rows[at].state = EntryState::Leased;
+            self.rows[at].probe = (at == first && self.probing[lane]).then_some(lane);
         }
+        self.probe_out[lane] = self.probing[lane];
         // No sibling that would have fitted was left.
         let node = self.rows[first].node;
         let left = self.rows.iter().any(|row| row.ready && row.id == message.id && row.node == node);
@@ -310,6 +315,9 @@ impl Pair {
             return;
         }
         let at = leased[which % leased.len()];
+        if let Some(lane) = self.rows[at].probe.filter(|_| how < 5) {
+            self.probe_out[lane] = false;
+        }
         let entry = self.handle(at);
         match how {
             0 | 1 => {
@@ -536,7 +544,7 @@ impl Pair {
         self.index.advance(self.now, 1);
         self.lanes = (0..LANES).map(|_| self.index.add_lane()).collect();
         self.plan();
-        (self.asleep, self.probing) = ([None; LANES], [false; LANES]);
+        (self.asleep, self.probing, self.probe_out) = ([None; LANES], [false; LANES], [false; LANES]);
         self.rules.clear();
         for page in pages {
             self.index.read_page(&page, self.now, &mut |key| key).unwrap();
@@ -579,7 +587,7 @@ impl Pair {
             Step::Sleep { lane, by } => {
                 let until = self.now + by;
                 self.index.sleep_lane(self.lanes[*lane], until, Reason::Connect).unwrap();
-                (self.asleep[*lane], self.probing[*lane]) = (Some(until), false);
+                (self.asleep[*lane], self.probing[*lane], self.probe_out[*lane]) = (Some(until), false, false);
             }
             Step::Wake { lane } => {
                 self.index.wake_lane(self.lanes[*lane]).unwrap();

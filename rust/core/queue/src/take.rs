@@ -3,7 +3,7 @@
 use angarium_nouns::Millis;
 use angarium_nouns::record::EntryState;
 
-use crate::entry::{LEADS, Spot};
+use crate::entry::{LEADS, PROBES, Spot};
 use crate::index::Index;
 use crate::lines::Bar;
 use crate::node::Mark;
@@ -55,7 +55,7 @@ impl Index {
             self.lanes[lane].hungry = true;
             return Some(Take::Asleep(until));
         }
-        if record.probing && record.leased > 0 {
+        if record.probing && record.probe_out {
             self.lanes[lane].hungry = true;
             return Some(Take::Probing);
         }
@@ -86,7 +86,9 @@ impl Index {
         let (message, node) = (self.entries[first].message, self.entries[first].node);
         let before = out.len();
         self.lease_entry(first, lane, out);
-        self.entries[first].prev = LEADS;
+        let probes = self.lanes[lane].probing;
+        self.entries[first].prev = if probes { PROBES } else { LEADS };
+        self.lanes[lane].probe_out = probes;
         self.lanes[lane].sending += 1;
         while out.len() - before < limit {
             // The node goes with its last entry only when that is closed, so it is still there.

@@ -1,4 +1,4 @@
-//! MurmurHash3, variant x64_128 (Appleby, public domain): two 64-bit hashes of a key.
+//! `MurmurHash3`, variant `x64_128` (Appleby, public domain): two 64-bit hashes of a key.
 //!
 //! Equal to `mmh3.hash64(key, seed, x64arch=True, signed=False)`. Not for secrets: whoever knows the seed can make keys
 //! collide, so a filter that strangers may fill gets a seed of its own.

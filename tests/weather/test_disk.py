@@ -117,7 +117,10 @@ def test_a_full_disk(tmp_path: Path, small_disk: Path, size: int) -> None:
         filler = fill(small_disk)
         refused = refused_at(site, size)
         assert refused.startswith("452 4.3.1"), refused
-        assert site.status()["faults"], "a full disk is told"
+        assert site.metric("angarium_refused_for_now_total") >= 1
+        if size < 1 << 20:
+            # Small mail may find room when a large body does not: then intake goes on, and no fault says otherwise.
+            assert [fault["kind"] for fault in site.status()["faults"]] == ["disk-full"]
         later.clear()
         assert site.run("queue", "flush").returncode == 0
         assert sink.wait_for(lambda: set(range(10)) <= sink.numbers.keys(), seconds=30), sink.numbers

@@ -346,6 +346,7 @@ def number_rows(settings: Settings) -> Iterator[Finding]:
         ("spool.segment", spool.segment, 1 << 20, 1 << 30, "1MiB to 1GiB"),
         ("spool.group_size", spool.group_size, 64 << 10, 16 << 20, "64KiB to 16MiB"),
         ("limits.inline_body", limits.inline_body, 4 << 10, 8 << 20, "4KiB to 8MiB"),
+        ("limits.max_header", limits.max_header, 4 << 10, 1 << 20, "4KiB to 1MiB"),
         ("dns.timeout", settings.dns.timeout, 100, 60_000, "100ms to 60s"),
         ("dns.lifetime", settings.dns.lifetime, settings.dns.timeout, 300_000, "dns.timeout to 5m"),
         ("dns.max_ttl", settings.dns.max_ttl, settings.dns.min_ttl, 7 * 86_400_000, "dns.min_ttl to 7d"),

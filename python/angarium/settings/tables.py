@@ -237,7 +237,8 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     inline_body: Size = size("1MiB")
     # RFC 5321 6.3 asks for 100 at least.
     max_received: Positive = 100
-    max_header: Size = size("4MiB")
+    # What the engine looks at; Exim (header_maxsize) stops there too.
+    max_header: Size = size("1MiB")
     # Waiting recipients before new mail is put off; a million take about 80 MB.
     entries: Annotated[int, Meta(ge=1)] = 20_000_000
 

@@ -87,7 +87,7 @@ fn decide(engine: &Engine, next: Option<SocketAddr>) {
             }
         }
         rounds += 1;
-        if rounds % 400 == 0 {
+        if rounds.is_multiple_of(400) {
             print_figures(engine);
         }
     }

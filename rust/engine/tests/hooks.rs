@@ -15,10 +15,6 @@ fn hooked(change: impl FnOnce(&mut Hooks)) -> House {
     House::with(|policy: &mut Policy| change(&mut policy.hooks))
 }
 
-fn on() -> Option<Hook> {
-    Some(Hook::default())
-}
-
 fn asked(house: &House) -> Box<Ask> {
     match house.event(|event| matches!(event, Event::Ask(_))) {
         Event::Ask(ask) => ask,
@@ -36,7 +32,7 @@ fn decided(decision: Decision) -> Verdict {
 
 #[test]
 fn connect_is_asked_before_the_banner() {
-    let house = hooked(|hooks| hooks.connect = on());
+    let house = hooked(|hooks| hooks.connect = Some(Hook::default()));
     let mut client = house.silent_client();
     let ask = asked(&house);
     assert_eq!(ask.question.phase, AskPhase::Connect);
@@ -50,7 +46,7 @@ fn connect_is_asked_before_the_banner() {
 
 #[test]
 fn mail_and_rcpt_are_judged() {
-    let house = hooked(|hooks| (hooks.mail, hooks.rcpt) = (on(), on()));
+    let house = hooked(|hooks| (hooks.mail, hooks.rcpt) = (Some(Hook::default()), Some(Hook::default())));
     let mut client = house.client();
     client.expect("EHLO client.example", 250);
     client.send(b"MAIL FROM:<bad@b.example>\r\n");
@@ -71,7 +67,7 @@ fn mail_and_rcpt_are_judged() {
 
 #[test]
 fn the_message_hook_sees_the_content_without_our_trace() {
-    let house = hooked(|hooks| hooks.message = on());
+    let house = hooked(|hooks| hooks.message = Some(Hook::default()));
     let mut client = house.client();
     client.open("user@there.example");
     client.send(b"Subject: x\r\n\r\nhello\r\n.\r\n");
@@ -88,7 +84,7 @@ fn the_message_hook_sees_the_content_without_our_trace() {
 
 #[test]
 fn verdicts_of_single_recipients_are_folded() {
-    let house = hooked(|hooks| hooks.message = on());
+    let house = hooked(|hooks| hooks.message = Some(Hook::default()));
     let mut client = house.client();
     client.expect("EHLO client.example", 250);
     for (first, second, code, kept) in [
@@ -126,7 +122,7 @@ fn without_an_answer_the_default_holds_and_a_late_answer_is_told_so() {
 
 #[test]
 fn a_large_body_is_shown_as_its_file() {
-    let house = hooked(|hooks| hooks.message = on());
+    let house = hooked(|hooks| hooks.message = Some(Hook::default()));
     let mut client = house.client();
     client.open("user@there.example");
     let line = b"0123456789abcdef0123456789abcdef\r\n";

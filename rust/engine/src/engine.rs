@@ -24,6 +24,10 @@ use crate::running::{self, Running};
 use crate::tickets::{Busy, Ticket, Tickets};
 use crate::upkeep::Upkeep;
 
+/// New mail is refused while the disk has room for fewer segments than this: 256 MiB by default, little for a spool
+/// that was made small.
+const FLOOR_SEGMENTS: u64 = 4;
+
 /// Why a call cannot be answered now.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
@@ -85,6 +89,7 @@ impl Engine {
         let woken = upkeep.clone();
         let spool = SpoolSettings {
             segment_size: settings.segment_bytes,
+            free_floor: u64::from(settings.segment_bytes) * FLOOR_SEGMENTS,
             wake: Some(Arc::new(move || woken.wake())),
             ..SpoolSettings::default()
         };

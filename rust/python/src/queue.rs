@@ -1,6 +1,6 @@
 //! `angarium.queue`: the index for Python, paired with tables of names, so that domains, tenants and lanes are texts.
 //!
-//! What it means stands in `rust/core/queue`. Entries are ints (handles with a generation: a stale one is a KeyError).
+//! What it means stands in `rust/core/queue`. Entries are ints (handles with a generation: a stale one is a `KeyError`).
 //! One lock guards the whole; calls that take or give many release the interpreter while they hold it.
 
 // PyO3 hands arguments over by value.
@@ -167,7 +167,7 @@ impl Paired {
 
     fn view(&self, view: &EntryView) -> ViewTuple {
         let EntryView { entry, id, number, key, lane, state, due, expires, attempts, .. } = *view;
-        let lane = lane.and_then(|lane| self.lane_names.get(&lane)).map(|name| name.to_string());
+        let lane = lane.and_then(|lane| self.lane_names.get(&lane)).map(ToString::to_string);
         let domain = self.domains.text(key.domain).to_owned();
         let tenant = self.tenants.text(key.tenant).to_owned();
         let campaign = self.campaigns.text(key.campaign).to_owned();
@@ -235,6 +235,7 @@ impl QueueIndex {
         Self(Mutex::new(Paired::default()))
     }
 
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     #[pyo3(signature = (message, recipients, *, now, tenant, campaign, priority, due, expires))]
     fn push(
         &self,
@@ -280,14 +281,12 @@ impl QueueIndex {
     ) -> PyResult<()> {
         let limits = Limits { tokens, period, burst, window: connections.unwrap_or(u32::MAX) };
         let mut paired = self.0.lock();
-        match paired.limiters.get(&name).copied() {
-            Some(limiter) => paired.index.set_limits(limiter, limits, now).map_err(stale),
-            None => {
-                let limiter = paired.index.add_limiter(limits, now);
-                paired.limiters.insert(name, limiter);
-                Ok(())
-            }
+        if let Some(limiter) = paired.limiters.get(&name).copied() {
+            return paired.index.set_limits(limiter, limits, now).map_err(stale);
         }
+        let limiter = paired.index.add_limiter(limits, now);
+        paired.limiters.insert(name, limiter);
+        Ok(())
     }
 
     #[pyo3(signature = (*, now, limit))]
@@ -435,6 +434,7 @@ impl QueueIndex {
         paired.index.view(EntryRef::from_bits(entry)).map(|view| paired.view(&view))
     }
 
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     #[pyo3(signature = (*, message, tenant, campaign, domain, lane, priority, state, after, limit))]
     fn find(
         &self,

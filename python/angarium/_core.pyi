@@ -6,7 +6,7 @@ a positive int that comes back exactly once as `Done`. When no slot for a `Done`
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, Self, TypeAlias, final
 
 from typing_extensions import Buffer
@@ -22,6 +22,8 @@ __all__ = [
     "Flag",
     "HeaderScan",
     "LaneWanted",
+    "Later",
+    "Leased",
     "PlanReport",
     "QueueIndex",
     "RotatingBloomFilter",
@@ -43,6 +45,7 @@ __all__ = [
     "SmtpReset",
     "SmtpServer",
     "SmtpVrfy",
+    "Taken",
     "scan_header",
 ]
 
@@ -697,56 +700,138 @@ class SmtpClient:
 
 _Priority: TypeAlias = Literal["urgent", "high", "normal", "bulk"]
 _State: TypeAlias = Literal["waiting", "held", "leased", "owing"]
-_LeasedTuple: TypeAlias = tuple[int, int, str, int, int, int]
+_Outcome: TypeAlias = Literal["delivered", "failed", "deferred"]
 _ViewTuple: TypeAlias = tuple[int, int, int, str, str, str, str | None, _Priority, _State, int, int, int]
 
 @final
-class QueueIndex:
-    """The index below `angarium.queue.Queue`, which says what its calls mean. Entries are handles; a stale one is a
-    KeyError. Locks itself."""
+class Leased:
+    """One entry that a delivery has got. It comes back by `settle` or `give_back`."""
 
-    def __new__(cls) -> QueueIndex: ...
+    @property
+    def entry(self) -> int: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def domain(self) -> str: ...
+    @property
+    def attempts(self) -> int: ...
+    @property
+    def step(self) -> int:
+        """Deferrals since it came or was released."""
+    @property
+    def expires(self) -> int:
+        """Milliseconds; 0 for none."""
+
+@final
+class Taken:
+    """One message and those of its entries that go out together."""
+
+    @property
+    def message(self) -> int: ...
+    @property
+    def entries(self) -> tuple[Leased, ...]: ...
+
+@final
+class Later:
+    """The lane sleeps or waits for a limiter until about `at` (milliseconds); then `lanes_to_run` gives it again."""
+
+    def __new__(cls, at: int) -> Later: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    @property
+    def at(self) -> int: ...
+
+class QueueIndex:
+    """The index below `angarium.queue.Queue`. Entries are handles; a stale one is a KeyError.
+
+    `lane_of` is asked for the lane of each domain pushed; without it the domain is the lane. It locks itself.
+    """
+
+    def __new__(cls, *, lane_of: Callable[[str], str] | None = None) -> Self: ...
     def push(
         self,
         message: int,
-        recipients: Sequence[tuple[str, str]],
+        domains: Sequence[str],
         *,
         now: int,
-        tenant: str,
-        campaign: str,
-        priority: str,
-        due: int,
-        expires: int,
+        tenant: str = "",
+        campaign: str = "",
+        priority: _Priority = "normal",
+        due: int | None = None,
+        expires: int | None = None,
     ) -> None:
-        """Recipients are (domain, lane)."""
-    def set_lane(self, lane: str, *, connections: int, limiters: Sequence[str], now: int) -> None: ...
+        """Adds a message with one entry for each domain; its number is its place. Due at once unless `due` says when.
+
+        ValueError for an id that is in the queue already, no domains, or an unknown priority: nothing is added.
+        """
+    def push_many(
+        self,
+        messages: Sequence[tuple[int, str]],
+        *,
+        now: int,
+        tenant: str = "",
+        campaign: str = "",
+        priority: _Priority = "normal",
+        due: int | None = None,
+        expires: int | None = None,
+    ) -> None:
+        """Messages to one recipient each, (id, domain). A ValueError leaves those before it in the queue."""
     def set_limiter(
-        self, name: str, *, tokens: int, period: int, burst: int, connections: int | None, now: int
-    ) -> None: ...
-    def advance(self, *, now: int, limit: int) -> bool: ...
-    def next_due(self) -> int | None: ...
+        self,
+        name: str,
+        *,
+        now: int,
+        tokens: int = 0,
+        period: int = 1000,
+        burst: int = 1,
+        connections: int | None = None,
+    ) -> None:
+        """A limit that lanes share: `tokens` messages per `period` milliseconds, at most `burst` saved up, and so many
+        connections at once. 0 tokens: no rate. Lanes behind one that is exhausted are served in fair order."""
+    def set_lane(self, lane: str, *, now: int, connections: int = 20, limiters: Sequence[str] | None = None) -> None:
+        """Bounds a lane; it then stays when it is empty. At most 4 limiters; an unknown one is a KeyError."""
+    def advance(self, *, now: int, limit: int = 10_000) -> bool:
+        """Brings what has become due into turn, at most `limit` things; True: there is more, call again."""
+    def next_due(self) -> int | None:
+        """No later than the next time at which `advance` has something to do; None: never."""
     def lanes_to_run(self, *, now: int, limit: int) -> list[tuple[str, int, int, bool]]:
         """(lane, connections, wake, probe)"""
-    def connection_opened(self, lane: str) -> bool: ...
+    def connection_opened(self, lane: str) -> bool:
+        """Counts a connection that is about to be made; False: there is no room for it, do not make it."""
     def connection_closed(self, lane: str, *, now: int) -> None: ...
-    def lane_failed(self, lane: str, *, now: int) -> int: ...
-    def lane_worked(self, lane: str) -> None: ...
-    def take(self, lane: str, *, now: int, limit: int) -> tuple[int, list[_LeasedTuple]] | int | None:
-        """(message, [(entry, number, domain, attempts, step, expires)]), or when to ask again, or None."""
-    def close(self, entry: int) -> int | None: ...
-    def close_many(self, entries: Sequence[int]) -> list[int]: ...
-    def defer(self, entry: int, *, due: int, attempted: bool, now: int) -> None: ...
-    def give_back(self, entry: int) -> None: ...
-    def hold(self, entry: int, *, until: int) -> bool: ...
-    def release(self, entry: int, *, now: int) -> bool: ...
-    def retry(self, entry: int, *, now: int) -> bool: ...
-    def cancel(self, entry: int) -> tuple[bool, int | None]: ...
-    def is_stopped(self, entry: int) -> bool: ...
-    def stopped(self) -> list[int]: ...
-    def entry(self, message: int, number: int) -> int | None: ...
-    def entry_view(self, entry: int) -> _ViewTuple | None:
+    def lane_failed(self, lane: str, *, now: int) -> int:
+        """The lane as a whole does not work: it sleeps, a minute at first and up to an hour, and wakes with one probe.
+        Gives until when."""
+    def lane_worked(self, lane: str) -> None:
+        """A connection got through: the next failure is a first one again."""
+    def take(self, lane: str, *, now: int, limit: int = 100) -> Taken | Later | None:
+        """The lane's next message with up to `limit` of its entries, leased; None when nothing is due."""
+    def take_many(self, lane: str, *, now: int, messages: int, limit: int = 100) -> list[Taken]:
+        """Up to so many messages; fewer when nothing more is due or the lane has to wait."""
+    def settle(self, entry: int, outcome: _Outcome, *, now: int, due: int | None = None) -> int | None:
+        """What became of an entry. Delivered and failed close it: the message's id if it was its last, else None.
+        Deferred needs `due`, and counts an attempt."""
+    def settle_many(self, entries: Sequence[int], outcome: _Outcome, *, now: int, due: int | None = None) -> list[int]:
+        """The same for all of these that are open; gives the messages that are done with."""
+    def give_back(self, entry: int) -> None:
+        """A leased entry waits again in front, with no attempt counted."""
+    def hold(self, entry: int, *, until: int | None = None) -> bool:
+        """Held until then, or until released. False: it is in flight, and held when it comes back."""
+    def release(self, entry: int, *, now: int) -> bool:
+        """A held entry is due now, its retry steps begin anew. False: it was not held."""
+    def retry(self, entry: int, *, now: int) -> bool:
+        """A waiting entry is due now. False: it does not wait for a time."""
+    def cancel(self, entry: int) -> bool:
+        """Closes an entry. False: it is in flight; `is_stopped` tells its delivery, and when it comes back undelivered
+        `cancelled` names it."""
+    def is_stopped(self, entry: int) -> bool:
+        """Whether a delivery should give this up, since it was cancelled or held in flight."""
+    def cancelled(self) -> list[int]:
+        """Entries that were cancelled in flight and came back: they stand still until they are settled. Given once."""
+    def handle(self, message: int, number: int) -> int | None: ...
+    def view(self, entry: int) -> _ViewTuple | None:
         """(entry, message, number, domain, tenant, campaign, lane, priority, state, due, expires, attempts)"""
-    def find(
+    def find_views(
         self,
         *,
         message: int | None,
@@ -759,10 +844,11 @@ class QueueIndex:
         after: int,
         limit: int,
     ) -> tuple[list[_ViewTuple], int | None]: ...
-    def expired(self, *, now: int, after: int, steps: int) -> tuple[list[int], int | None]: ...
+    def expired_after(self, *, now: int, after: int, steps: int) -> tuple[list[int], int | None]: ...
     def counts(self) -> tuple[int, int, int, list[list[int]], list[int], list[int | None]]:
         """(messages, nodes, lanes, entries by priority and state, due by priority, oldest by priority)"""
-    def nbytes(self) -> int: ...
+    def nbytes(self) -> int:
+        """Memory of the index, without its names."""
 
 # --- reputation (rust/python/src/reputation.rs) -------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ def test_pushed_taken_settled():
     queue = Queue()
     queue.push(1, ["example.org", "example.net", "example.org"], now=NOW, tenant="shop")
     assert len(queue) == 1
-    assert {run.lane: run.connections for run in queue.lanes_to_run(now=NOW)} == {"example.org": 2, "example.net": 1}
+    assert {run.lane: run.connections for run in queue.runs(now=NOW)} == {"example.org": 2, "example.net": 1}
     first = taken(queue, "example.org")
     assert (first.message, [entry.number for entry in first.entries]) == (1, [0, 2])
     assert queue.stats().entries["normal"] == {"waiting": 1, "held": 0, "leased": 2, "owing": 0}
@@ -73,7 +73,7 @@ def test_held_released_cancelled():
     assert queue.is_stopped(leased.entry)
     queue.give_back(leased.entry)
     assert queue.cancelled() == [leased.entry]
-    assert queue.close_many([leased.entry, leased.entry]) == [1]
+    assert queue.settle_many([leased.entry, leased.entry], "failed", now=NOW) == [1]
 
 
 def test_classes_and_tenants_take_turns():
@@ -93,17 +93,17 @@ def test_limits_and_sleep():
     queue.set_lane("a.example", connections=5, limiters=["provider"], now=NOW)
     for n in range(3):
         queue.push(n, ["a.example"], now=NOW)
-    assert [run.connections for run in queue.lanes_to_run(now=NOW)] == [1]
+    assert [run.connections for run in queue.runs(now=NOW)] == [1]
     taken(queue, "a.example")
     assert queue.take("a.example", now=NOW) == Later(NOW + 1000)
-    assert queue.lanes_to_run(now=NOW) == []
+    assert queue.runs(now=NOW) == []
     queue.advance(now=NOW + 1000)
-    assert [run.lane for run in queue.lanes_to_run(now=NOW + 1000)] == ["a.example"]
+    assert [run.lane for run in queue.runs(now=NOW + 1000)] == ["a.example"]
     until = queue.lane_failed("a.example", now=NOW + 1000)
     assert 51_000 <= until - NOW - 1000 <= 69_000
     assert queue.take("a.example", now=NOW + 1000) == Later(until)
     queue.advance(now=until)
-    assert [(run.connections, run.probe) for run in queue.lanes_to_run(now=until)] == [(1, True)]
+    assert [(run.connections, run.probe) for run in queue.runs(now=until)] == [(1, True)]
     assert queue.connection_opened("a.example")
     assert not queue.connection_opened("a.example")
     queue.lane_worked("a.example")
@@ -129,27 +129,64 @@ def test_refusals():
     assert queue.stats().nodes == 2
 
 
+def test_many_at_once():
+    queue = Queue(lane_of=lambda domain: domain.rpartition(".")[2])
+    queue.push_many([(n, f"site{n % 3}.example") for n in range(100)], now=NOW, tenant="shop", priority="bulk")
+    with pytest.raises(ValueError, match="already"):
+        queue.push_many([(1000, "a.example"), (7, "a.example"), (1001, "a.example")], now=NOW)
+    assert queue.entry(1000, 0) is not None
+    assert queue.entry(1001, 0) is None
+    some = queue.take_many("example", now=NOW, messages=30)
+    assert len(some) == 30
+    handles = [entry.entry for taken in some for entry in taken.entries]
+    assert queue.settle_many(handles[:10], "deferred", now=NOW, due=NOW + MINUTE) == []
+    assert len(queue.settle_many(handles[10:], "delivered", now=NOW)) == 20
+    assert len(queue.take_many("example", now=NOW, messages=1000)) == 71
+    assert queue.take_many("nowhere", now=NOW, messages=5) == []
+    with pytest.raises(ValueError, match="outcome"):
+        queue.settle(handles[0], "lost", now=NOW)  # type: ignore[arg-type]
+
+
+def test_a_function_for_lanes_may_use_the_queue():
+    def lane_of(domain: str) -> str:
+        return f"lane{len(queue)}"
+
+    queue = Queue(lane_of=lane_of)
+    queue.push(1, ["a.example"], now=NOW)
+    queue.push(2, ["b.example"], now=NOW)
+    assert {run.lane for run in queue.runs(now=NOW)} == {"lane0", "lane1"}
+
+    def fails(domain: str) -> str:
+        raise LookupError(domain)
+
+    broken = Queue(lane_of=fails)
+    with pytest.raises(LookupError):
+        broken.push(1, ["a.example"], now=NOW)
+    assert broken.stats().nodes == 0
+
+
 def test_listing_pages_and_deadlines():
     queue = Queue()
     for n in range(250):
         expires = NOW + 1000 if n % 10 == 0 else None
         queue.push(n, ["a.example"], now=NOW, tenant=f"t{n % 2}", campaign="c" if n % 5 == 0 else "", expires=expires)
-    found, after = [], 0
+    found: list[int] = []
+    after: int | None = 0
     while after is not None:
         page = queue.find(tenant="t1", campaign="c", after=after, limit=7)
         assert len(page.entries) <= 7
         found += [entry.message for entry in page.entries]
-        after = page.after  # type: ignore[assignment]
+        after = page.after
     assert sorted(found) == [n for n in range(250) if n % 2 == 1 and n % 5 == 0]
     assert queue.find(tenant="nobody").entries == ()
     late = list(queue.expired(now=NOW + 2000, steps=16))
     assert len(late) == 25
-    assert len(queue.close_many(late)) == 25
+    assert len(queue.settle_many(late, "failed", now=NOW)) == 25
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 120))
-def test_random_work_against_a_list(seed: int, steps: int):
+def test_random_work_against_a_list(seed: int, steps: int) -> None:
     rng = random.Random(seed)
     queue, now = Queue(), NOW
     waiting: dict[tuple[int, int], tuple[str, int]] = {}

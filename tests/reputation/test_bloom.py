@@ -25,7 +25,7 @@ def test_the_reference_stands_on_known_values():
 
 
 @given(KEYS, st.integers(1, 9), st.integers(1, 24), st.integers(0, 2**32 - 1))
-def test_equal_to_the_reference(keys: list[bytes], blocks: int, hashes: int, seed: int):
+def test_equal_to_the_reference(keys: list[bytes], blocks: int, hashes: int, seed: int) -> None:
     ours = BloomFilter.with_layout(blocks=blocks, hashes=hashes, seed=seed)
     reference = ReferenceFilter(blocks, hashes, seed)
     assert [ours.add(key) for key in keys] == [reference.add(key) for key in keys]
@@ -36,7 +36,7 @@ def test_equal_to_the_reference(keys: list[bytes], blocks: int, hashes: int, see
 
 
 @given(KEYS, KEYS)
-def test_many_union_and_copies(keys: list[bytes], others: list[bytes]):
+def test_many_union_and_copies(keys: list[bytes], others: list[bytes]) -> None:
     one, two = (BloomFilter(100, false_positives=0.001, seed=7) for _ in range(2))
     assert one.add_many(keys) == one.added
     two.add_many(iter(others))
@@ -51,7 +51,7 @@ def test_many_union_and_copies(keys: list[bytes], others: list[bytes]):
 
 
 @pytest.mark.parametrize("key", ["jörg@bücher.example", "jörg@bücher.example".encode()])
-def test_keys_of_all_kinds_are_the_same(key: str | bytes):
+def test_keys_of_all_kinds_are_the_same(key: str | bytes) -> None:
     seen = BloomFilter(10)
     assert seen.add(key)
     data = "jörg@bücher.example".encode()
@@ -61,7 +61,7 @@ def test_keys_of_all_kinds_are_the_same(key: str | bytes):
     assert seen.contains_many(("jörg@bücher.example", data, bytearray(data))) == [True, True, True]
 
 
-def test_a_file_can_be_loaded_mapped_and_replaced(tmp_path: Path):
+def test_a_file_can_be_loaded_mapped_and_replaced(tmp_path: Path) -> None:
     path = tmp_path / "seen.bloom"
     seen = BloomFilter(1000, seed=3)
     seen.add_many(f"user{n}@example.org" for n in range(1000))
@@ -84,7 +84,7 @@ def test_a_file_can_be_loaded_mapped_and_replaced(tmp_path: Path):
 @pytest.mark.parametrize(
     ("at", "why"), [(0, "no bloom filter"), (8, "version"), (20, "header"), (45, "header"), (70, "bits")]
 )
-def test_damage_is_told(tmp_path: Path, at: int, why: str):
+def test_damage_is_told(tmp_path: Path, at: int, why: str) -> None:
     seen = BloomFilter(1000)
     seen.add(b"x")
     image = bytearray(seen.to_bytes())
@@ -110,10 +110,12 @@ def test_what_makes_no_sense_is_refused():
     with pytest.raises(FilterError, match="differ"):
         BloomFilter(10, seed=1).union(BloomFilter(10, seed=2))
     seen = BloomFilter(10)
-    for wrong in (7, None, ["x"]):
+    keys: tuple[object, ...] = (7, None, ["x"])
+    for wrong in keys:
         with pytest.raises(TypeError):
             seen.add(wrong)  # type: ignore[arg-type]
-    for wrong in ("text", b"bytes", 7):
+    lists: tuple[object, ...] = ("text", b"bytes", 7)
+    for wrong in lists:
         with pytest.raises(TypeError):
             seen.contains_many(wrong)  # type: ignore[arg-type]
     assert isinstance(FilterError("x"), ValueError)
@@ -149,7 +151,7 @@ def test_from_several_threads():
     assert all(seen.contains_many(f"{thread}-{n}" for thread in range(4) for n in range(5000)))
 
 
-def test_two_generations(tmp_path: Path):
+def test_two_generations(tmp_path: Path) -> None:
     seen = RotatingBloomFilter(100, false_positives=0.001)
     assert seen.add("first")
     assert not seen.add("first")

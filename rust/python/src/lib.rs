@@ -16,7 +16,7 @@ mod _core {
     #[pymodule_export]
     use crate::message::{HeaderScan, scan_header};
     #[pymodule_export]
-    use crate::queue::QueueIndex;
+    use crate::queue::{Later, Leased, QueueIndex, Taken};
     #[pymodule_export]
     use crate::reputation::{BloomFilter, RotatingBloomFilter};
     #[pymodule_export]

@@ -14,16 +14,19 @@ use angarium_nouns::names::{NameId, Names};
 use angarium_nouns::record::EntryState;
 use angarium_nouns::{Lsn, MessageId, Millis, Reason};
 use angarium_queue::{
-    BackOff, Counts, Cursor, Deferral, EntryRef, EntryView, Index, InsertError, LanePlan, LaneRef, Leased, LimiterRef,
-    Limits, Message, NewEntry, NodeKey, Place, Predicate, Stale, Stop, Take,
+    BackOff, Counts, Cursor, Deferral, EntryRef, EntryView, Index, InsertError, LanePlan, LaneRef, LimiterRef, Limits,
+    Message, NewEntry, NodeKey, NodeRef, Place, Predicate, Stale, Stop, Take,
 };
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyTuple;
 
 /// Connections of a lane that was given no plan of its own.
 const WINDOW: u32 = 20;
+// Defaults of keywords stand as numbers, since stubs are checked against them. 100 recipients of an envelope are what
+// every SMTP server takes (RFC 5321 4.5.3.1.8); 10,000 entries that become due in one call lock it for milliseconds.
 
 #[derive(Debug)]
 struct LaneOf {
@@ -59,8 +62,6 @@ fn state_of(name: &str) -> PyResult<EntryState> {
     found.ok_or_else(|| PyValueError::new_err(format!("a state is waiting, held, leased or owing, not {name:?}")))
 }
 
-/// An entry as a delivery gets it.
-type LeasedTuple = (u64, u32, String, u16, u8, Millis);
 /// An entry as a listing shows it: handle, message, number, domain, tenant, campaign, lane, priority, state, due,
 /// expires, attempts.
 type ViewTuple =
@@ -87,47 +88,45 @@ impl Paired {
         Ok(record.lane)
     }
 
-    fn push(&mut self, order: &Order, now: Millis) -> Result<(), InsertError> {
-        let mut entries = Vec::with_capacity(order.recipients.len());
-        for (number, (domain, lane)) in order.recipients.iter().enumerate() {
-            let key = NodeKey {
-                domain: self.domains.hold(domain),
-                tenant: self.tenants.hold(&order.tenant),
-                campaign: self.campaigns.hold(&order.campaign),
-                tag: NameId(0),
-                tls: 0,
-                class: order.class,
-            };
-            let (node, new) = self.index.node(key);
-            if new {
-                let lane = self.lane(lane, false, now);
-                // Node and lane were looked up just now.
-                let _ = self.index.attach(node, lane);
-            } else {
-                self.release_names(&key);
+    /// The node of a domain; a new one is put on its lane. Only new nodes hold their names.
+    fn node(&mut self, domain: &str, lane: &str, order: &Order<'_>) -> NodeRef {
+        let (tag, tls, class) = (NameId(0), 0, order.class);
+        let known = (self.domains.find(domain), self.tenants.find(order.tenant), self.campaigns.find(order.campaign));
+        if let (Some(domain), Some(tenant), Some(campaign)) = known {
+            let key = NodeKey { domain, tag, tenant, campaign, tls, class };
+            if let Some(node) = self.index.find_node(&key) {
+                return node;
             }
-            entries.push(NewEntry {
-                number: number as u32,
-                node,
-                state: EntryState::Waiting,
-                due: order.due,
-                expires: order.expires,
-                attempts: 0,
-                step: 0,
-                reason: Reason::Other,
-            });
+        }
+        let lane = self.lane(lane, false, order.now);
+        let domain = self.domains.hold(domain);
+        let (tenant, campaign) = (self.tenants.hold(order.tenant), self.campaigns.hold(order.campaign));
+        let (node, _) = self.index.node(NodeKey { domain, tag, tenant, campaign, tls, class });
+        // Node and lane were looked up just now.
+        let _ = self.index.attach(node, lane);
+        node
+    }
+
+    fn push(&mut self, message: u128, sites: &[Site], order: &Order<'_>) -> PyResult<()> {
+        let mut entries = Vec::with_capacity(sites.len());
+        for (number, site) in sites.iter().enumerate() {
+            let node = self.node(&site.domain, site.lane.as_ref().unwrap_or(&site.domain), order);
+            entries.push(order.entry(number as u32, node));
         }
         self.sequence += 1;
-        let id = MessageId(order.message);
-        let message = Message { id, place: Place::default(), lsn: Lsn(self.sequence), sender: 0 };
-        let inserted = self.index.insert(&message, &entries, now);
-        if inserted.is_err() {
-            for entry in entries {
-                self.index.drop_node(entry.node);
-            }
-            self.tidy();
+        let (id, lsn) = (MessageId(message), Lsn(self.sequence));
+        let message = Message { id, place: Place::default(), lsn, sender: 0 };
+        let inserted = self.index.insert(&message, &entries, order.now);
+        inserted.map_err(|error| self.take_back(&entries, error))
+    }
+
+    /// A refused message leaves no nodes and names behind.
+    fn take_back(&mut self, entries: &[NewEntry], error: InsertError) -> PyErr {
+        for entry in entries {
+            self.index.drop_node(entry.node);
         }
-        inserted
+        self.tidy();
+        PyValueError::new_err(error.to_string())
     }
 
     fn release_names(&mut self, key: &NodeKey) {
@@ -159,10 +158,36 @@ impl Paired {
         });
     }
 
-    fn leased(&self, leased: &Leased) -> LeasedTuple {
+    fn leased(&self, leased: &angarium_queue::Leased) -> Leased {
         let domain = self.index.node_view(leased.node).map_or(NameId(0), |view| view.key.domain);
-        let domain = self.domains.text(domain).to_owned();
-        (leased.entry.to_bits(), leased.number, domain, leased.attempts, leased.step, leased.expires)
+        Leased {
+            entry: leased.entry.to_bits(),
+            number: leased.number,
+            domain: self.domains.shared(domain),
+            attempts: leased.attempts,
+            step: leased.step,
+            expires: leased.expires,
+        }
+    }
+
+    fn take(&mut self, lane: LaneRef, now: Millis, limit: usize) -> Answer {
+        let mut out = Vec::new();
+        match self.index.take(lane, now, limit, &mut out) {
+            Take::Message(message) => Answer::Taken(message.id.0, out.iter().map(|one| self.leased(one)).collect()),
+            Take::Later(at) | Take::Asleep(at) => Answer::Later(at),
+            Take::Nothing | Take::Probing | Take::NoPlan | Take::Stale => Answer::Nothing,
+        }
+    }
+
+    /// The message whose last entry this was.
+    fn settle(&mut self, entry: u64, outcome: Outcome, now: Millis) -> Result<Option<u128>, Stale> {
+        let entry = EntryRef::from_bits(entry);
+        let Outcome::Deferred(due) = outcome else {
+            return Ok(self.index.close(entry)?.message.map(|message| message.id.0));
+        };
+        let step = self.index.view(entry).map_or(0, |view| view.step).saturating_add(1);
+        self.index.defer(entry, Deferral { due, step, reason: Reason::Other, attempted: true }, now)?;
+        Ok(None)
     }
 
     fn view(&self, view: &EntryView) -> ViewTuple {
@@ -200,14 +225,52 @@ impl Paired {
     }
 }
 
-struct Order {
-    message: u128,
-    recipients: Vec<(String, String)>,
-    tenant: String,
-    campaign: String,
+/// A recipient's domain and its lane, if that is not the domain itself.
+struct Site {
+    domain: PyBackedStr,
+    lane: Option<PyBackedStr>,
+}
+
+/// What the entries of one push have in common.
+struct Order<'a> {
+    tenant: &'a str,
+    campaign: &'a str,
     class: Class,
     due: Millis,
     expires: Millis,
+    now: Millis,
+}
+
+impl Order<'_> {
+    fn entry(&self, number: u32, node: NodeRef) -> NewEntry {
+        let (due, expires) = (self.due, self.expires);
+        NewEntry { number, node, state: EntryState::Waiting, due, expires, attempts: 0, step: 0, reason: Reason::Other }
+    }
+}
+
+/// What became of an entry.
+#[derive(Clone, Copy)]
+enum Outcome {
+    Closed,
+    Deferred(Millis),
+}
+
+impl Outcome {
+    fn of(outcome: &str, due: Option<Millis>) -> PyResult<Self> {
+        match (outcome, due) {
+            ("delivered" | "failed", _) => Ok(Self::Closed),
+            ("deferred", Some(due)) => Ok(Self::Deferred(due)),
+            ("deferred", None) => Err(PyValueError::new_err("a deferred entry needs a due time")),
+            _ => Err(PyValueError::new_err(format!("an outcome is delivered, failed or deferred, not {outcome:?}"))),
+        }
+    }
+}
+
+/// A lane's answer, before it is Python's.
+enum Answer {
+    Taken(u128, Vec<Leased>),
+    Later(Millis),
+    Nothing,
 }
 
 #[derive(Default)]
@@ -225,37 +288,149 @@ fn plan_of(window: u32, limiters: [Option<LimiterRef>; 4]) -> LanePlan {
     LanePlan { window, limiters, valid: Millis::MAX, stale: Millis::MAX, back_off: BackOff::default() }
 }
 
+/// One entry that a delivery has got.
 #[pyclass(frozen, module = "angarium._core")]
-pub struct QueueIndex(Mutex<Paired>);
+pub struct Leased {
+    #[pyo3(get)]
+    entry: u64,
+    #[pyo3(get)]
+    number: u32,
+    domain: Arc<str>,
+    #[pyo3(get)]
+    attempts: u16,
+    #[pyo3(get)]
+    step: u8,
+    #[pyo3(get)]
+    expires: Millis,
+}
+
+#[pymethods]
+impl Leased {
+    #[getter]
+    fn domain(&self) -> &str {
+        &self.domain
+    }
+
+    fn __repr__(&self) -> String {
+        let Self { entry, number, domain, attempts, .. } = self;
+        format!("Leased(entry={entry}, number={number}, domain={domain:?}, attempts={attempts})")
+    }
+}
+
+/// One message and those of its entries that go out together.
+#[pyclass(frozen, get_all, module = "angarium._core")]
+pub struct Taken {
+    message: u128,
+    entries: Py<PyTuple>,
+}
+
+#[pymethods]
+impl Taken {
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(format!("Taken(message={}, entries={})", self.message, self.entries.bind(py).repr()?))
+    }
+}
+
+/// The lane sleeps or waits until about then.
+#[pyclass(frozen, get_all, eq, module = "angarium._core")]
+#[derive(PartialEq)]
+pub struct Later {
+    at: Millis,
+}
+
+#[pymethods]
+impl Later {
+    #[new]
+    fn new(at: Millis) -> Self {
+        Self { at }
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Later(at={})", self.at)
+    }
+}
+
+fn taken(py: Python<'_>, message: u128, entries: Vec<Leased>) -> PyResult<Bound<'_, Taken>> {
+    let entries = entries.into_iter().map(|one| Bound::new(py, one)).collect::<PyResult<Vec<_>>>()?;
+    Bound::new(py, Taken { message, entries: PyTuple::new(py, entries)?.unbind() })
+}
+
+#[pyclass(frozen, subclass, module = "angarium._core")]
+pub struct QueueIndex {
+    paired: Mutex<Paired>,
+    lane_of: Option<Py<PyAny>>,
+}
+
+impl QueueIndex {
+    /// Locks for calls that may take long: without the interpreter.
+    fn detached<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut Paired) -> T + Send) -> T {
+        py.detach(|| work(&mut self.paired.lock()))
+    }
+
+    /// Asks Python for the lane: never while the lock is held.
+    fn site(&self, py: Python<'_>, domain: PyBackedStr) -> PyResult<Site> {
+        let lane = match &self.lane_of {
+            Some(asked) => Some(asked.call1(py, (&*domain,))?.extract(py)?),
+            None => None,
+        };
+        Ok(Site { domain, lane })
+    }
+}
 
 #[pymethods]
 impl QueueIndex {
     #[new]
-    fn new() -> Self {
-        Self(Mutex::new(Paired::default()))
+    #[pyo3(signature = (*, lane_of = None))]
+    fn new(lane_of: Option<Py<PyAny>>) -> Self {
+        Self { paired: Mutex::new(Paired::default()), lane_of }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "keyword arguments of Python")]
-    #[pyo3(signature = (message, recipients, *, now, tenant, campaign, priority, due, expires))]
+    #[pyo3(signature = (message, domains, *, now, tenant = "", campaign = "", priority = "normal", due = None, expires = None))]
+    #[expect(clippy::too_many_arguments, reason = "keywords of a Python call")]
     fn push(
         &self,
+        py: Python<'_>,
         message: u128,
-        recipients: Vec<(String, String)>,
+        domains: Vec<PyBackedStr>,
         now: Millis,
-        tenant: String,
-        campaign: String,
+        tenant: &str,
+        campaign: &str,
         priority: &str,
-        due: Millis,
-        expires: Millis,
+        due: Option<Millis>,
+        expires: Option<Millis>,
     ) -> PyResult<()> {
-        let class = class_of(priority)?;
-        let order = Order { message, recipients, tenant, campaign, class, due, expires };
-        self.0.lock().push(&order, now).map_err(|error| PyValueError::new_err(error.to_string()))
+        let (due, expires) = (due.unwrap_or(now), expires.unwrap_or(0));
+        let order = Order { tenant, campaign, class: class_of(priority)?, due, expires, now };
+        let sites = domains.into_iter().map(|domain| self.site(py, domain)).collect::<PyResult<Vec<_>>>()?;
+        self.paired.lock().push(message, &sites, &order)
     }
 
-    #[pyo3(signature = (lane, *, connections, limiters, now))]
-    fn set_lane(&self, lane: &str, connections: u32, limiters: Vec<String>, now: Millis) -> PyResult<()> {
-        let mut paired = self.0.lock();
+    #[pyo3(signature = (messages, *, now, tenant = "", campaign = "", priority = "normal", due = None, expires = None))]
+    #[expect(clippy::too_many_arguments, reason = "keywords of a Python call")]
+    fn push_many(
+        &self,
+        py: Python<'_>,
+        messages: Vec<(u128, PyBackedStr)>,
+        now: Millis,
+        tenant: &str,
+        campaign: &str,
+        priority: &str,
+        due: Option<Millis>,
+        expires: Option<Millis>,
+    ) -> PyResult<()> {
+        let (due, expires) = (due.unwrap_or(now), expires.unwrap_or(0));
+        let order = Order { tenant, campaign, class: class_of(priority)?, due, expires, now };
+        let sites = messages.into_iter().map(|(message, domain)| Ok((message, self.site(py, domain)?)));
+        let sites = sites.collect::<PyResult<Vec<_>>>()?;
+        self.detached(py, |paired| {
+            sites.into_iter().try_for_each(|(message, site)| paired.push(message, &[site], &order))
+        })
+    }
+
+    #[pyo3(signature = (lane, *, now, connections = 20, limiters = None))]
+    fn set_lane(&self, lane: &str, now: Millis, connections: u32, limiters: Option<Vec<String>>) -> PyResult<()> {
+        let limiters = limiters.unwrap_or_default();
+        let mut paired = self.paired.lock();
         let mut held = [None; 4];
         if limiters.len() > held.len() {
             return Err(PyValueError::new_err("a lane has at most 4 limiters"));
@@ -269,19 +444,19 @@ impl QueueIndex {
         paired.index.set_plan(lane, &plan_of(connections, held), now).map_err(stale)
     }
 
-    #[pyo3(signature = (name, *, tokens, period, burst, connections, now))]
+    #[pyo3(signature = (name, *, now, tokens = 0, period = 1000, burst = 1, connections = None))]
     fn set_limiter(
         &self,
         name: String,
+        now: Millis,
         tokens: u32,
         period: Millis,
         burst: u32,
         connections: Option<u32>,
-        now: Millis,
     ) -> PyResult<()> {
         let limits = Limits { tokens, period, burst, window: connections.unwrap_or(u32::MAX) };
-        let mut paired = self.0.lock();
-        if let Some(limiter) = paired.limiters.get(&name).copied() {
+        let mut paired = self.paired.lock();
+        if let Some(&limiter) = paired.limiters.get(&name) {
             return paired.index.set_limits(limiter, limits, now).map_err(stale);
         }
         let limiter = paired.index.add_limiter(limits, now);
@@ -289,33 +464,33 @@ impl QueueIndex {
         Ok(())
     }
 
-    #[pyo3(signature = (*, now, limit))]
+    #[pyo3(signature = (*, now, limit = 10_000))]
     fn advance(&self, py: Python<'_>, now: Millis, limit: usize) -> bool {
-        py.detach(|| self.0.lock().index.advance(now, limit))
+        self.detached(py, |paired| paired.index.advance(now, limit))
     }
 
     fn next_due(&self) -> Option<Millis> {
-        self.0.lock().index.next_due()
+        self.paired.lock().index.next_due()
     }
 
     /// (lane, connections, wake, probe)
     #[pyo3(signature = (*, now, limit))]
     fn lanes_to_run(&self, now: Millis, limit: usize) -> Vec<(String, u32, u32, bool)> {
-        let mut paired = self.0.lock();
+        let mut paired = self.paired.lock();
         let runs = paired.index.lanes_to_run(now, limit);
         let named = runs.into_iter().filter_map(|run| Some((paired.lane_names.get(&run.lane)?, run)));
         named.map(|(name, run)| (name.to_string(), run.connections, run.wake, run.probe)).collect()
     }
 
     fn connection_opened(&self, lane: &str) -> PyResult<bool> {
-        let mut paired = self.0.lock();
+        let mut paired = self.paired.lock();
         let lane = paired.known_lane(lane)?;
         paired.index.connection_opened(lane).map_err(stale)
     }
 
     #[pyo3(signature = (lane, *, now))]
     fn connection_closed(&self, lane: &str, now: Millis) -> PyResult<()> {
-        let mut paired = self.0.lock();
+        let mut paired = self.paired.lock();
         let lane = paired.known_lane(lane)?;
         paired.index.connection_closed(lane, now).map_err(stale)?;
         paired.drop_idle_lanes();
@@ -324,75 +499,97 @@ impl QueueIndex {
 
     #[pyo3(signature = (lane, *, now))]
     fn lane_failed(&self, lane: &str, now: Millis) -> PyResult<Millis> {
-        let mut paired = self.0.lock();
+        let mut paired = self.paired.lock();
         let lane = paired.known_lane(lane)?;
         paired.index.lane_failed(lane, Reason::Connect, now).map_err(stale)
     }
 
     fn lane_worked(&self, lane: &str) -> PyResult<()> {
-        let mut paired = self.0.lock();
+        let mut paired = self.paired.lock();
         let lane = paired.known_lane(lane)?;
         paired.index.lane_worked(lane).map_err(stale)
     }
 
-    /// (message, entries), or when to ask again: None is when there is something new.
-    #[pyo3(signature = (lane, *, now, limit))]
+    #[pyo3(signature = (lane, *, now, limit = 100))]
     fn take<'py>(&self, py: Python<'py>, lane: &str, now: Millis, limit: usize) -> PyResult<Bound<'py, PyAny>> {
-        let mut paired = self.0.lock();
+        let mut paired = self.paired.lock();
         let Some(record) = paired.lanes.get(lane) else { return Ok(py.None().into_bound(py)) };
-        let (lane, mut out) = (record.lane, Vec::new());
-        match paired.index.take(lane, now, limit, &mut out) {
-            Take::Message(message) => {
-                let entries: Vec<LeasedTuple> = out.iter().map(|leased| paired.leased(leased)).collect();
-                Ok((message.id.0, entries).into_pyobject(py)?.into_any())
-            }
-            Take::Later(at) | Take::Asleep(at) => Ok(at.into_pyobject(py)?.into_any()),
-            Take::Nothing | Take::Probing | Take::NoPlan | Take::Stale => Ok(py.None().into_bound(py)),
+        let lane = record.lane;
+        let answer = paired.take(lane, now, limit);
+        drop(paired);
+        match answer {
+            Answer::Taken(message, entries) => Ok(taken(py, message, entries)?.into_any()),
+            Answer::Later(at) => Ok(Bound::new(py, Later { at })?.into_any()),
+            Answer::Nothing => Ok(py.None().into_bound(py)),
         }
     }
 
-    /// The message whose last entry this was, or None.
-    fn close(&self, entry: u64) -> PyResult<Option<u128>> {
-        let mut paired = self.0.lock();
-        let closed = paired.index.close(EntryRef::from_bits(entry)).map_err(stale)?;
+    #[pyo3(signature = (lane, *, now, messages, limit = 100))]
+    fn take_many<'py>(
+        &self,
+        py: Python<'py>,
+        lane: &str,
+        now: Millis,
+        messages: usize,
+        limit: usize,
+    ) -> PyResult<Vec<Bound<'py, Taken>>> {
+        let answers = self.detached(py, |paired| {
+            let mut answers = Vec::new();
+            if let Some(lane) = paired.lanes.get(lane).map(|record| record.lane) {
+                while answers.len() < messages
+                    && let Answer::Taken(message, entries) = paired.take(lane, now, limit)
+                {
+                    answers.push((message, entries));
+                }
+            }
+            answers
+        });
+        answers.into_iter().map(|(message, entries)| taken(py, message, entries)).collect()
+    }
+
+    #[pyo3(signature = (entry, outcome, *, now, due = None))]
+    fn settle(&self, entry: u64, outcome: &str, now: Millis, due: Option<Millis>) -> PyResult<Option<u128>> {
+        let outcome = Outcome::of(outcome, due)?;
+        let mut paired = self.paired.lock();
+        let done = paired.settle(entry, outcome, now).map_err(stale)?;
         paired.tidy();
-        Ok(closed.message.map(|message| message.id.0))
+        Ok(done)
     }
 
-    /// Messages whose last entries these were. Stale entries are passed over.
-    fn close_many(&self, py: Python<'_>, entries: Vec<u64>) -> Vec<u128> {
-        py.detach(|| {
-            let mut paired = self.0.lock();
-            let close = |entry: u64| paired.index.close(EntryRef::from_bits(entry)).ok()?.message;
-            let closed = entries.into_iter().filter_map(close).map(|message| message.id.0).collect();
+    /// Stale entries are passed over.
+    #[pyo3(signature = (entries, outcome, *, now, due = None))]
+    fn settle_many(
+        &self,
+        py: Python<'_>,
+        entries: Vec<u64>,
+        outcome: &str,
+        now: Millis,
+        due: Option<Millis>,
+    ) -> PyResult<Vec<u128>> {
+        let outcome = Outcome::of(outcome, due)?;
+        Ok(self.detached(py, |paired| {
+            let settle = |entry: u64| paired.settle(entry, outcome, now).ok().flatten();
+            let done = entries.into_iter().filter_map(settle).collect();
             paired.tidy();
-            closed
-        })
-    }
-
-    #[pyo3(signature = (entry, *, due, attempted, now))]
-    fn defer(&self, entry: u64, due: Millis, attempted: bool, now: Millis) -> PyResult<()> {
-        let mut paired = self.0.lock();
-        let entry = EntryRef::from_bits(entry);
-        let step = paired.index.view(entry).map_or(0, |view| view.step).saturating_add(u8::from(attempted));
-        let deferral = Deferral { due, step, reason: Reason::Other, attempted };
-        paired.index.defer(entry, deferral, now).map_err(stale)
+            done
+        }))
     }
 
     fn give_back(&self, entry: u64) -> PyResult<()> {
-        self.0.lock().index.give_back(EntryRef::from_bits(entry)).map_err(stale)
+        self.paired.lock().index.give_back(EntryRef::from_bits(entry)).map_err(stale)
     }
 
     /// False: it is in flight and will be held when it comes back.
-    #[pyo3(signature = (entry, *, until))]
-    fn hold(&self, entry: u64, until: Millis) -> PyResult<bool> {
-        let stop = self.0.lock().index.hold(EntryRef::from_bits(entry), until, Reason::Policy).map_err(stale)?;
+    #[pyo3(signature = (entry, *, until = None))]
+    fn hold(&self, entry: u64, until: Option<Millis>) -> PyResult<bool> {
+        let (entry, until) = (EntryRef::from_bits(entry), until.unwrap_or(0));
+        let stop = self.paired.lock().index.hold(entry, until, Reason::Policy).map_err(stale)?;
         Ok(matches!(stop, Stop::Done(_)))
     }
 
     #[pyo3(signature = (entry, *, now))]
     fn release(&self, entry: u64, now: Millis) -> PyResult<bool> {
-        let mut paired = self.0.lock();
+        let mut paired = self.paired.lock();
         let entry = EntryRef::from_bits(entry);
         let expires = paired.index.view(entry).map_or(0, |view| view.expires);
         paired.index.release(entry, expires, now).map_err(stale)
@@ -400,43 +597,41 @@ impl QueueIndex {
 
     #[pyo3(signature = (entry, *, now))]
     fn retry(&self, entry: u64, now: Millis) -> PyResult<bool> {
-        self.0.lock().index.retry(EntryRef::from_bits(entry), now).map_err(stale)
+        self.paired.lock().index.retry(EntryRef::from_bits(entry), now).map_err(stale)
     }
 
-    /// (closed, message): closed is False while it is in flight; message as in `close`.
-    fn cancel(&self, entry: u64) -> PyResult<(bool, Option<u128>)> {
-        let mut paired = self.0.lock();
+    /// False: it is in flight.
+    fn cancel(&self, entry: u64) -> PyResult<bool> {
+        let mut paired = self.paired.lock();
         let stop = paired.index.cancel(EntryRef::from_bits(entry)).map_err(stale)?;
         paired.tidy();
-        Ok(match stop {
-            Stop::Done(closed) => (true, closed.message.map(|message| message.id.0)),
-            Stop::InFlight => (false, None),
-        })
+        Ok(matches!(stop, Stop::Done(_)))
     }
 
     fn is_stopped(&self, entry: u64) -> bool {
-        self.0.lock().index.is_stopped(EntryRef::from_bits(entry))
+        self.paired.lock().index.is_stopped(EntryRef::from_bits(entry))
     }
 
     /// Entries that were cancelled in flight and have come back undelivered since the last call.
-    fn stopped(&self) -> Vec<u64> {
-        let touched = self.0.lock().index.touched();
+    fn cancelled(&self) -> Vec<u64> {
+        let touched = self.paired.lock().index.touched();
         let cancelled = touched.into_iter().filter(|one| one.kind == angarium_queue::ControlKind::Cancel);
         cancelled.map(|one| one.entry.to_bits()).collect()
     }
 
-    fn entry(&self, message: u128, number: u32) -> Option<u64> {
-        self.0.lock().index.entry(MessageId(message), number).map(EntryRef::to_bits)
+    fn handle(&self, message: u128, number: u32) -> Option<u64> {
+        self.paired.lock().index.entry(MessageId(message), number).map(EntryRef::to_bits)
     }
 
-    fn entry_view(&self, entry: u64) -> Option<ViewTuple> {
-        let paired = self.0.lock();
+    fn view(&self, entry: u64) -> Option<ViewTuple> {
+        let paired = self.paired.lock();
         paired.index.view(EntryRef::from_bits(entry)).map(|view| paired.view(&view))
     }
 
     #[allow(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     #[pyo3(signature = (*, message, tenant, campaign, domain, lane, priority, state, after, limit))]
-    fn find(
+    #[expect(clippy::too_many_arguments, reason = "keywords of a Python call")]
+    fn find_views(
         &self,
         message: Option<u128>,
         tenant: Option<String>,
@@ -448,7 +643,7 @@ impl QueueIndex {
         after: u32,
         limit: usize,
     ) -> PyResult<(Vec<ViewTuple>, Option<u32>)> {
-        let paired = self.0.lock();
+        let paired = self.paired.lock();
         let wish = Wish { message, tenant, campaign, domain, lane, priority, state };
         let Some(predicate) = paired.predicate(&wish)? else { return Ok((Vec::new(), None)) };
         let mut found = Vec::new();
@@ -458,19 +653,19 @@ impl QueueIndex {
     }
 
     #[pyo3(signature = (*, now, after, steps))]
-    fn expired(&self, now: Millis, after: u32, steps: usize) -> (Vec<u64>, Option<u32>) {
+    fn expired_after(&self, now: Millis, after: u32, steps: usize) -> (Vec<u64>, Option<u32>) {
         let mut found = Vec::new();
-        let next = self.0.lock().index.expired(now, Cursor(after), steps, &mut found);
+        let next = self.paired.lock().index.expired(now, Cursor(after), steps, &mut found);
         (found.into_iter().map(EntryRef::to_bits).collect(), next.map(|cursor| cursor.0))
     }
 
     /// (messages, nodes, lanes, entries by priority and state, ready by priority, oldest by priority)
     fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let Counts { messages, nodes, lanes, entries, ready, oldest } = self.0.lock().index.counts();
+        let Counts { messages, nodes, lanes, entries, ready, oldest } = self.paired.lock().index.counts();
         (messages, nodes, lanes, entries, ready, oldest).into_pyobject(py)
     }
 
     fn nbytes(&self) -> usize {
-        self.0.lock().index.bytes()
+        self.paired.lock().index.bytes()
     }
 }

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, Self, TypeAlias, final
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
 __all__ = [
     "Ask",
@@ -741,6 +741,7 @@ class Later:
     @property
     def at(self) -> int: ...
 
+@disjoint_base
 class QueueIndex:
     """The index below `angarium.queue.Queue`. Entries are handles; a stale one is a KeyError.
 

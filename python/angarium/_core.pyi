@@ -825,6 +825,17 @@ class QueueIndex:
     def cancel(self, entry: int) -> bool:
         """Closes an entry. False: it is in flight; `is_stopped` tells its delivery, and when it comes back undelivered
         `cancelled` names it."""
+    def cancel_all(
+        self,
+        *,
+        tenant: str | None = None,
+        campaign: str | None = None,
+        domain: str | None = None,
+        lane: str | None = None,
+        priority: _Priority | None = None,
+        state: _State | None = None,
+    ) -> int:
+        """Cancels every entry that agrees with all that is given; gives how many were not in flight and are closed."""
     def is_stopped(self, entry: int) -> bool:
         """Whether a delivery should give this up, since it was cancelled or held in flight."""
     def cancelled(self) -> list[int]:

@@ -179,9 +179,12 @@ def test_listing_pages_and_deadlines():
         after = page.after
     assert sorted(found) == [n for n in range(250) if n % 2 == 1 and n % 5 == 0]
     assert queue.find(tenant="nobody").entries == ()
+    assert queue.cancel_all(tenant="nobody") == 0
+    assert queue.cancel_all(tenant="t1", campaign="c") == 25
     late = list(queue.expired(now=NOW + 2000, steps=16))
     assert len(late) == 25
     assert len(queue.settle_many(late, "failed", now=NOW)) == 25
+    assert (len(queue), queue.cancel_all(), len(queue)) == (200, 200, 0)
 
 
 @settings(max_examples=60, deadline=None)

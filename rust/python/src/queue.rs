@@ -652,6 +652,31 @@ impl QueueIndex {
         Ok((views.collect(), next.map(|cursor| cursor.0)))
     }
 
+    /// Closes what is not in flight; gives how many.
+    #[pyo3(signature = (*, tenant = None, campaign = None, domain = None, lane = None, priority = None, state = None))]
+    #[expect(clippy::too_many_arguments, reason = "keywords of a Python call")]
+    fn cancel_all(
+        &self,
+        py: Python<'_>,
+        tenant: Option<String>,
+        campaign: Option<String>,
+        domain: Option<String>,
+        lane: Option<String>,
+        priority: Option<String>,
+        state: Option<String>,
+    ) -> PyResult<usize> {
+        let wish = Wish { message: None, tenant, campaign, domain, lane, priority, state };
+        self.detached(py, |paired| {
+            let Some(predicate) = paired.predicate(&wish)? else { return Ok(0) };
+            let mut found = Vec::new();
+            paired.index.find(&predicate, Cursor::default(), usize::MAX, usize::MAX, &mut found);
+            let closed = found.into_iter().filter(|&entry| matches!(paired.index.cancel(entry), Ok(Stop::Done(_))));
+            let many = closed.count();
+            paired.tidy();
+            Ok(many)
+        })
+    }
+
     #[pyo3(signature = (*, now, after, steps))]
     fn expired_after(&self, now: Millis, after: u32, steps: usize) -> (Vec<u64>, Option<u32>) {
         let mut found = Vec::new();

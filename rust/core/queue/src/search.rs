@@ -65,7 +65,7 @@ impl Index {
         steps: usize,
         out: &mut Vec<EntryRef>,
     ) -> Option<Cursor> {
-        let wanted = out.len() + limit;
+        let wanted = out.len().saturating_add(limit);
         if !predicate.ids.is_empty() {
             return self.find_listed(predicate, after, wanted, out);
         }

@@ -87,7 +87,7 @@ class Driver:
 
 @pytest.mark.parametrize("bytewise", [False, True], ids=["pieces", "bytes"])
 @pytest.mark.parametrize("dialog", DIALOGS, ids=lambda dialog: dialog.name)
-async def test_library(dialog: Dialog, bytewise: bool):
+async def test_library(dialog: Dialog, bytewise: bool) -> None:
     driver = Driver(dialog)
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(partial(trio.serve_tcp, driver.serve, 0, host="127.0.0.1"))
@@ -107,7 +107,7 @@ async def bundled(folder: Path) -> AsyncIterator[str]:
         yield server.addresses[0]
 
 
-async def test_server(tmp_path: Path):
+async def test_server(tmp_path: Path) -> None:
     """All that need no settings of their own, on one server one after another."""
     failures = []
     async with bundled(tmp_path) as address:
@@ -121,6 +121,6 @@ async def test_server(tmp_path: Path):
     assert not failures, "\n".join(failures)
 
 
-def test_there_are_enough():
+def test_there_are_enough() -> None:
     assert len(DIALOGS) >= 60
     assert all(dialog.about for dialog in DIALOGS), "each says what it shows"

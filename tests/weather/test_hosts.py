@@ -36,6 +36,8 @@ greylist = ["1h"]
 """
 
 Misbehave = Callable[[socket.socket], None]
+# Whether the session goes on.
+Ending = Callable[[socket.socket], bool | None]
 
 
 def quiet(peer: socket.socket) -> None:
@@ -73,36 +75,48 @@ def no_greeting_554(peer: socket.socket) -> None:
     quiet(peer)
 
 
-def until(phase: str, ending: Callable[[socket.socket], None]) -> Misbehave:
-    """A good server up to a phase (a verb, or `dot`), then the ending."""
+GOOD_REPLIES = {"DATA": b"354 go on\r\n", "DATA for nobody": b"554 5.5.1 no valid recipients\r\n"}
+
+
+def until(phase: str, ending: Ending) -> Misbehave:
+    """A good server but for one phase (a verb, or `dot`); it goes on behind an ending that says so."""
 
     def serve(peer: socket.socket) -> None:
-        stream = peer.makefile("rb")
         peer.sendall(b"220 host.test ESMTP\r\n")
-        while line := stream.readline():
-            verb = line[:4].upper().decode("latin-1")
-            if verb == phase:
-                return ending(peer)
-            if verb == "DATA":
-                peer.sendall(b"354 go on\r\n")
-                while stream.readline() != b".\r\n":
-                    pass
-                if phase == "dot":
-                    return ending(peer)
-            peer.sendall(b"250 ok\r\n")
-        return None
+        for reached in phases(peer, but_for=phase):
+            if reached != phase:
+                peer.sendall(GOOD_REPLIES.get(reached, b"250 ok\r\n"))
+            elif not ending(peer):
+                return
 
     return serve
+
+
+def phases(peer: socket.socket, *, but_for: str) -> Iterator[str]:
+    """Where a session is when something must be answered; the phase `but_for` leads nowhere."""
+    stream = peer.makefile("rb")
+    recipients = 0
+    while line := stream.readline():
+        verb = line[:4].upper().decode("latin-1")
+        if verb == "DATA" and but_for != verb and not recipients:
+            yield "DATA for nobody"
+            continue
+        yield verb
+        if verb == "DATA" and but_for != verb:
+            while stream.readline() not in (b".\r\n", b""):
+                pass
+            yield "dot"
+        recipients = recipients + 1 if verb == "RCPT" and but_for != verb else 0
 
 
 def reset(peer: socket.socket) -> None:
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def say(text: bytes) -> Callable[[socket.socket], None]:
-    def ending(peer: socket.socket) -> None:
+def say(text: bytes) -> Ending:
+    def ending(peer: socket.socket) -> bool:
         peer.sendall(text)
-        quiet(peer)
+        return True
 
     return ending
 

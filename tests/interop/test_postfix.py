@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import smtplib
 import subprocess
 import tempfile
@@ -115,12 +116,14 @@ folder = "mail"
 """
 
 
-def test_to_smtp_sink(tmp_path: Path) -> None:
+def test_to_smtp_sink(tmp_path: Path, open_folder: Path) -> None:
     sink_port, port = free_port(), free_port()
-    dumps = tmp_path / "dumps"
-    dumps.mkdir(mode=0o777)
+    dumps = open_folder / "dumps"
+    dumps.mkdir()
     dumps.chmod(0o777)
-    command = [outside.program("smtp-sink"), "-d", "%M.", f"127.0.0.1:{sink_port}", "100"]
+    # As root it wants to be somebody else.
+    somebody = ["-u", "nobody"] if os.getuid() == 0 else []
+    command = [outside.program("smtp-sink"), *somebody, "-d", "%M.", f"127.0.0.1:{sink_port}", "100"]
     sink = subprocess.Popen(command, cwd=dumps, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     rest = f'[smarthost]\nhost = "[127.0.0.1]"\nport = {sink_port}\n'
     server = ServerProcess(tmp_path, CONFIGURATION.format(port=port, control=free_port(), rest=rest))

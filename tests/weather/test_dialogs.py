@@ -12,7 +12,6 @@ import trio
 
 from tests.dialog import Dialog, Player
 from tests.harness import ServerProcess, free_port
-from tests.site import Site
 from tests.test_dialogs import DIALOGS
 
 # Options of `angarium.smtp.Server` that a [[listen]] block has too.
@@ -55,18 +54,22 @@ def is_for_servers(dialog: Dialog) -> bool:
 PLAYED = [dialog for dialog in DIALOGS if is_for_servers(dialog)]
 
 
+def host(number: int) -> str:
+    """Each dialog has an address of its own: so many ports would meet those of clients."""
+    return f"127.0.1.{number}" if number else "127.0.0.1"
+
+
 @pytest.fixture(scope="module")
-def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[int]]:
-    """One listener for each dialog, in their order."""
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A server with one listener for each dialog, in their order, all at this port."""
     folder = tmp_path_factory.mktemp("dialogs")
-    ports = [free_port() for _ in PLAYED]
+    port, control = free_port(), free_port()
     blocks = [
-        f'[[listen]]\naddress = "127.0.0.1:{port}"\ntrusted = true\n'
+        f'[[listen]]\naddress = "{host(number)}:{port}"\ntrusted = true\n'
         + "".join(f"{key} = {json.dumps(value)}\n" for key, value in dialog.settings.items())
-        for port, dialog in zip(ports, PLAYED, strict=True)
+        for number, dialog in enumerate(PLAYED)
     ]
     (folder / "policy.py").write_text(POLICY.replace("{refusals}", repr([dialog.refusals for dialog in PLAYED])))
-    control = free_port()
     text = f"""
 [server]
 hostname = "mx.example"
@@ -79,15 +82,14 @@ file = "policy.py"
 address = "127.0.0.1:{control}"
 """
     server = ServerProcess(folder, text + "".join(blocks))
-    site = Site(folder, ports[0], control, server)
-    site.start()
-    yield ports
+    server.start(port)
+    yield port
     server.stop()
 
 
 @pytest.mark.parametrize("number", range(len(PLAYED)), ids=[dialog.name for dialog in PLAYED])
-async def test_server(ports: list[int], number: int) -> None:
-    async with await trio.open_tcp_stream("127.0.0.1", ports[number]) as stream:
+async def test_server(port: int, number: int) -> None:
+    async with await trio.open_tcp_stream(host(number), port) as stream:
         await Player(stream).play(PLAYED[number])
 
 

@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import msgspec
 import pytest
-
 from angarium.engine import Bridge, JournalPage
 from angarium.web.history import DISORDER, read_history, time_of
 

@@ -31,6 +31,17 @@ def long_field(octets: int) -> bytes:
     return field + b" " + b"y" * (octets - len(field) - 3) + b"\r\n"
 
 
+def test_as_many_wait_as_may(tmp_path: Path) -> None:
+    """At `limits.entries` new mail is put off at MAIL until room is made; what was taken stays."""
+    rest = RELAY.format(port=9) + "\n[limits]\nentries = 3\n\n[delivery]\nsuspended = true\n"
+    with running(tmp_path, rest) as site, Talk(site.port) as talk:
+        for number in range(3):
+            assert talk.mail("a@client.test", ["b@far.test"], content(f"{number}")).startswith("250")
+        put_off = lambda: talk.say("RSET") and talk.say("MAIL FROM:<a@client.test>").startswith("452 4.3.1")  # noqa: E731
+        wait_until(put_off, "452 4.3.1 at MAIL")
+        assert len(site.queue()) == 3
+
+
 def test_a_mebibyte_of_one_header_field(tmp_path: Path) -> None:
     """A mebibyte of header is where it ends; what is just below is stamped and delivered whole."""
     sink = RecordingSink()

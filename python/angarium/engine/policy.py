@@ -108,7 +108,6 @@ def reports(settings: site.Settings) -> Reports:
         postmaster=given.postmaster,
         hostname=settings.server.hostname,
         full_limit=int(given.full_limit),
-        delay_notice=int(given.delay_notice),
         collect=int(given.collect),
     )
 

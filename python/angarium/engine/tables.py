@@ -101,7 +101,6 @@ class Reports(Struct, frozen=True, kw_only=True):
     postmaster: str
     hostname: str
     full_limit: int
-    delay_notice: int
     collect: int
 
 

@@ -217,8 +217,6 @@ class Reports(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     postmaster: str = ""
     # Larger originals come back as their headers only (Postfix bounce_size_limit).
     full_limit: Size = size("50KiB")
-    # 0: no delay notices.
-    delay_notice: Duration = time("0s")
     # How long reports to one address wait for company.
     collect: Duration = time("60s")
 

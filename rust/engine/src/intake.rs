@@ -23,6 +23,9 @@ use crate::session::registry::Registry;
 /// RFC 5321 3.8.
 pub const SHUTTING_DOWN: Reply = Reply::new(421, (4, 3, 2), "Shutting down, try again later");
 
+/// `limits.entries` is reached.
+const CROWDED: Reply = Reply::new(452, (4, 3, 1), "Too many messages wait here, try again later");
+
 pub struct Intake {
     pub clock: Clock,
     pub policy: ArcSwap<Compiled>,
@@ -36,6 +39,8 @@ pub struct Intake {
     pub sessions: Arc<Registry>,
     /// No new transactions.
     pub stopping: AtomicBool,
+    /// As many entries wait as the policy allows; the upkeep looks.
+    pub crowded: AtomicBool,
     /// The last session's number; they name sessions in hooks and the journal.
     pub last_session: AtomicU64,
 }
@@ -57,9 +62,10 @@ impl Intake {
         }
     }
 
-    /// May a transaction begin? Asked at MAIL, so that a full disk is told before the body is sent (S4, S5).
+    /// May a transaction begin? Asked at MAIL, so that a full disk or queue is told before the body is sent (S4, S5).
     pub fn takes_mail(&self) -> Result<(), Reply> {
         match (self.ledger.takes_mail(), self.ledger.is_faulty()) {
+            (true, _) if self.crowded.load(Ordering::Relaxed) => Err(CROWDED),
             (true, _) => Ok(()),
             (false, true) => Err(CommitError::Fault(FaultKind::Content, String::new()).reply()),
             (false, false) => Err(CommitError::Full.reply()),

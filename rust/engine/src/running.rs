@@ -253,6 +253,7 @@ fn build_intake(parts: &Parts, counters: Arc<Counters>) -> Intake {
         budget: Budget::new(table.limits.bytes_in_flight),
         sessions: Arc::new(Registry::default()),
         stopping: AtomicBool::new(false),
+        crowded: AtomicBool::new(false),
         last_session: AtomicU64::new(0),
         policy: ArcSwap::from_pointee(parts.compiled.clone()),
     }

@@ -5,6 +5,7 @@
 //! that routes or plans are wanted.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use angarium_events::Level;
@@ -115,6 +116,8 @@ impl Watch {
         self.next = now + WATCH_EVERY;
         watch_the_room(intake, faults, now);
         let stats = intake.ledger.stats(now);
+        let most = intake.policy.load().table.limits.entries;
+        intake.crowded.store(stats.depth.iter().sum::<u64>() >= most, Ordering::Relaxed);
         if stats.content_fault {
             faults.raise(FaultKind::ContentLog, "the content log failed and is not written any more", now);
         }

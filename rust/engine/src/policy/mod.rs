@@ -274,8 +274,6 @@ pub struct Reports {
     pub hostname: String,
     /// Octets of the original that a failure report carries; more: headers only.
     pub full_limit: u64,
-    /// A delay notice after; 0: none.
-    pub delay_notice: u64,
     /// How long owed reports wait for company.
     pub collect: u64,
 }
@@ -286,7 +284,6 @@ impl Default for Reports {
             postmaster: String::new(),
             hostname: String::new(),
             full_limit: 50 << 10, // Postfix bounce_size_limit
-            delay_notice: 0,
             collect: 60_000,
         }
     }

@@ -35,6 +35,8 @@ class Server:
 
     name = ""
     port = 0
+    # One that does not start is named and left out.
+    is_peer = True
 
     def __init__(self, *, relay_to: int | None) -> None:
         self.relay_to = relay_to
@@ -45,7 +47,12 @@ class Server:
     def start(self) -> None:
         self.prepare()
         self.launch()
-        wait_for_port(self.port)
+        try:
+            wait_for_port(self.port)
+        except SystemExit as error:
+            if self.is_peer:
+                raise Absent(f"{self.name}: {error}") from None
+            raise
 
     def prepare(self) -> None:
         raise NotImplementedError
@@ -108,6 +115,7 @@ class Angarium(Server):
 
     name = "angarium"
     port = 2530
+    is_peer = False
 
     def __init__(self, *, relay_to: int | None, hook: str = "") -> None:
         super().__init__(relay_to=relay_to)
@@ -216,8 +224,8 @@ class Haraka(Server):
         self.script = home / "node_modules" / "Haraka" / "bin" / "haraka"
         if not self.script.exists():
             raise Absent(f"Haraka is not installed; npm install --prefix {home} Haraka brings it")
-        for part in ("config", "plugins", "queue"):
-            (self.folder / part).mkdir()
+        # Its own starter files: parts of it read sections that have no default in the code.
+        subprocess.run(["node", self.script, "-i", self.folder], capture_output=True, check=True)
         texts = {
             "config/plugins": "to_sink\n",
             "config/smtp.ini": f"listen=127.0.0.1:{self.port}\n",
@@ -235,12 +243,9 @@ class Haraka(Server):
 
 
 HARAKA_PLUGIN = """'use strict'
-exports.register = function () {
-  this.register_hook('rcpt', 'take')
-  this.register_hook('get_mx', 'sink')
-}
-exports.take = (next, connection) => { connection.relaying = true; next(OK) }
-exports.sink = (next) => next(OK, { exchange: '127.0.0.1', port: %d, priority: 0 })
+exports.hook_lookup_rdns = (next) => next(OK, 'localhost')
+exports.hook_connect = (next, connection) => { connection.relaying = true; next() }
+exports.hook_get_mx = (next) => next(OK, { exchange: '127.0.0.1', port: %d, priority: 0 })
 """
 
 

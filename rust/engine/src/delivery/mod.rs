@@ -130,8 +130,8 @@ impl Delivery {
         if tokio::time::timeout(patience, &mut driver).await.is_ok() {
             return 0;
         }
-        desk.cut.notify_one();
         let cut = desk.counters.connections.load(std::sync::atomic::Ordering::Relaxed) as usize;
+        desk.cut.notify_one();
         let _ = driver.await;
         cut
     }

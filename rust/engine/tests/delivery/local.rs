@@ -88,9 +88,7 @@ async fn a_stop_cuts_off_and_leaves_nothing_leased() {
         let slow = DeliverySettings { rcpt_ms: 60_000, dot_ms: 60_000, ..quick() };
         let mut house = House::open(Protocol::Smtp, plan(&[peer.port]), slow);
         house.submit("from@here.example", &["a@x.example"], BODY);
-        while peer.seen.lines.lock().len() < 3 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        peer.seen.hanging.notified().await;
         let delivery = house.delivery.take().unwrap();
         assert_eq!(delivery.finish(Duration::from_millis(100)).await, 1);
         let (settled, _) = house.facts();

@@ -29,6 +29,8 @@ pub struct Seen {
     pub lines: Mutex<Vec<String>>,
     /// Ends a `pause`.
     pub go_on: Notify,
+    /// A script has come to its `hang`: all that stands before it was read.
+    pub hanging: Notify,
 }
 
 /// What the good server offers in EHLO.
@@ -94,7 +96,10 @@ impl Talk {
                 "close" => return self.stream.shutdown().await.ok(),
                 "reset" => return self.reset(),
                 "pause" => self.seen.go_on.notified().await,
-                "hang" => std::future::pending().await,
+                "hang" => {
+                    self.seen.hanging.notify_one();
+                    std::future::pending().await
+                }
                 "drip" => self.drip().await?,
                 "junk" => self.say("hello there\r\nwhat\r\n").await?,
                 "dot" => self.read_body().await?,

@@ -98,7 +98,7 @@ impl Talk {
                 "pause" => self.seen.go_on.notified().await,
                 "hang" => {
                     self.seen.hanging.notify_one();
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }
                 "drip" => self.drip().await?,
                 "junk" => self.say("hello there\r\nwhat\r\n").await?,

@@ -41,6 +41,29 @@ address = "127.0.0.1:{control}"
 {rest}
 """
 
+# A relay to one host, which keeps what it takes while `suspended`, or tries again after `again`.
+RELAY = """
+[relay]
+networks = ["127.0.0.0/8"]
+
+[smarthost]
+host = "[127.0.0.1]"
+port = {port}
+
+[delivery]
+suspended = {suspended}
+
+[delivery.retry]
+other = ["{again}"]
+throttle = ["{again}"]
+greylist = ["{again}"]
+"""
+
+
+def relay(port: int, *, suspended: bool = False, again: str = "1h") -> str:
+    """The tables of a relay to the host on `port` of loopback, for `running`."""
+    return RELAY.format(port=port, suspended=str(suspended).lower(), again=again)
+
 
 @dataclass
 class Site:

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cli.test_queue import RELAY, send
+from tests.cli.test_queue import send
 from tests.harness import COMMAND, RecordingSink
-from tests.site import Site, running, wait_until
+from tests.site import Site, relay, running, wait_until
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     sink = RecordingSink()
-    with running(tmp_path_factory.mktemp("journal"), RELAY.format(port=sink.port, suspended="false")) as started:
+    with running(tmp_path_factory.mktemp("journal"), relay(sink.port)) as started:
         yield started
     sink.close()
 

@@ -10,25 +10,9 @@ import pytest
 
 from tests.cli.test_first_run import assert_one_sentence
 from tests.harness import RecordingSink
-from tests.site import Site, running, wait_until
+from tests.site import Site, relay, running, wait_until
 from tests.talk import Talk, content
 
-RELAY = """
-[relay]
-networks = ["127.0.0.0/8"]
-
-[smarthost]
-host = "[127.0.0.1]"
-port = {port}
-
-[delivery]
-suspended = {suspended}
-
-[delivery.retry]
-other = ["1h"]
-throttle = ["1h"]
-greylist = ["1h"]
-"""
 UNKNOWN = "7ZZZZZZZZZZZZZZZZZZZZZZZZZ"
 
 
@@ -42,7 +26,7 @@ def sink() -> Iterator[RecordingSink]:
 @pytest.fixture
 def suspended(tmp_path: Path, sink: RecordingSink) -> Iterator[Site]:
     """Keeps what it takes."""
-    with running(tmp_path, RELAY.format(port=sink.port, suspended="true")) as site:
+    with running(tmp_path, relay(sink.port, suspended=True)) as site:
         yield site
 
 
@@ -50,7 +34,7 @@ def suspended(tmp_path: Path, sink: RecordingSink) -> Iterator[Site]:
 def later(tmp_path: Path) -> Iterator[Site]:
     """Its host says "come again" to whom it does not know, so that everything waits for an hour."""
     sink = RecordingSink(refuse=lambda line: "450 4.2.0 come again" if line.startswith("RCPT TO:<later") else None)
-    with running(tmp_path, RELAY.format(port=sink.port, suspended="false")) as site:
+    with running(tmp_path, relay(sink.port)) as site:
         yield site
     sink.close()
 
@@ -173,7 +157,7 @@ def test_a_hold_by_filter_stands_until_a_release_by_the_same_filter(suspended: S
 
 
 def test_what_is_held_is_not_delivered_until_it_is_released(tmp_path: Path, sink: RecordingSink) -> None:
-    with running(tmp_path, RELAY.format(port=sink.port, suspended="true")) as site:
+    with running(tmp_path, relay(sink.port, suspended=True)) as site:
         held, free = send(site, "held@one.test"), send(site, "free@one.test")
         assert site.run("queue", "hold", held).returncode == 0
         site.server.stop()
@@ -249,7 +233,7 @@ def test_unknown_ids(site_with_one: Site, arguments: tuple[str, ...]) -> None:
 
 @pytest.fixture(scope="module")
 def site_with_one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with running(tmp_path_factory.mktemp("queue"), RELAY.format(port=9, suspended="true")) as site:
+    with running(tmp_path_factory.mktemp("queue"), relay(9, suspended=True)) as site:
         send(site, "b@one.test")
         yield site
 

@@ -18,24 +18,10 @@ import pytest
 
 from tests import outside
 from tests.harness import COMMAND, RecordingSink, free_port
-from tests.site import Site, running, wait_until
+from tests.site import Site, relay, running, wait_until
 from tests.talk import Talk, content
 
-RELAY = """
-[relay]
-networks = ["127.0.0.0/8"]
-
-[smarthost]
-host = "[127.0.0.1]"
-port = {port}
-
-[delivery]
-suspended = {suspended}
-
-[delivery.retry]
-other = ["1s"]
-throttle = ["1s"]
-
+SPOOL = """
 [spool]
 segment = "1MiB"
 folder = "{folder}"
@@ -88,8 +74,9 @@ def suspend(site: Site, suspended: bool) -> None:
     site.server.config.write_text(re.sub(r"suspended = \w+", f"suspended = {json.dumps(suspended)}", text))
 
 
-def relay(sink: RecordingSink, folder: Path, *, suspended: bool = False) -> str:
-    return RELAY.format(port=sink.port, suspended=json.dumps(suspended), folder=folder)
+def stored(sink: RecordingSink, folder: Path, *, suspended: bool = False) -> str:
+    """A relay to the sink whose spool lies in `folder`."""
+    return relay(sink.port, suspended=suspended, again="1s") + SPOOL.format(folder=folder)
 
 
 def fill(folder: Path) -> Path:
@@ -110,7 +97,7 @@ def test_a_full_disk(tmp_path: Path, small_disk: Path, size: int) -> None:
     """452 4.3.1 for new mail, delivery goes on, and all is well again by itself once there is room."""
     later = ["450 4.2.0 come again"]
     sink = RecordingSink(refuse=lambda command: later[0] if later and command.startswith("RCPT") else None)
-    with running(tmp_path, relay(sink, small_disk / "spool")) as site:
+    with running(tmp_path, stored(sink, small_disk / "spool")) as site:
         for number in range(10):
             assert send(site, number).startswith("250 2.0.0")
         wait_until(lambda: all(row["attempts"] for row in site.queue()), lambda: site.queue())
@@ -162,8 +149,8 @@ def test_a_spool_that_another_process_holds(tmp_path: Path, sink: RecordingSink)
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     with (
-        running(tmp_path / "one", relay(sink, spool)) as site,
-        running(tmp_path / "two", relay(sink, spool), start=False) as second,
+        running(tmp_path / "one", stored(sink, spool)) as site,
+        running(tmp_path / "two", stored(sink, spool), start=False) as second,
     ):
         said = refusal(second)
         assert str(spool) in said
@@ -204,7 +191,7 @@ def bump_version(spool: Path) -> None:
 @pytest.mark.parametrize("clean", [True, False], ids=["after a stop", "after a kill"])
 def test_a_spool_of_a_later_version(tmp_path: Path, sink: RecordingSink, clean: bool) -> None:
     spool = tmp_path / "spool"
-    with running(tmp_path, relay(sink, spool, suspended=True), start=False) as site:
+    with running(tmp_path, stored(sink, spool, suspended=True), start=False) as site:
         a_spool_with_mail(site, messages=3, clean=clean)
         before = {file: file.read_bytes() for file in segments(spool)}
         bump_version(spool)
@@ -219,14 +206,14 @@ def test_a_spool_of_a_later_version(tmp_path: Path, sink: RecordingSink, clean: 
 def test_a_spool_that_cannot_be_read(tmp_path: Path, sink: RecordingSink) -> None:
     spool = tmp_path / "spool"
     spool.write_text("this is a file, not a folder")
-    with running(tmp_path, relay(sink, spool), start=False) as site:
+    with running(tmp_path, stored(sink, spool), start=False) as site:
         assert str(spool) in refusal(site)
 
 
 def test_a_segment_that_is_gone(tmp_path: Path, sink: RecordingSink) -> None:
     """A folder stands where it should be: what it held is told as lost, or the start is refused; nothing is guessed."""
     spool = tmp_path / "spool"
-    with running(tmp_path, relay(sink, spool, suspended=True), start=False) as site:
+    with running(tmp_path, stored(sink, spool, suspended=True), start=False) as site:
         a_spool_with_mail(site, messages=3, clean=False)
         victim = file_with(spool, b"X-Number: 1\r\n")
         victim.unlink()
@@ -266,7 +253,7 @@ def test_a_damaged_middle(
 ) -> None:
     """Everything but what was hit arrives; what was hit is told, in the log and in the journal, and never sent."""
     spool = tmp_path / "spool"
-    with running(tmp_path, relay(sink, spool, suspended=True), start=False) as site:
+    with running(tmp_path, stored(sink, spool, suspended=True), start=False) as site:
         numbers = a_spool_with_mail(site, messages=20, clean=clean)
         victim = file_with(spool, b"X-Number: 10\r\n")
         octets = bytearray(victim.read_bytes())
@@ -303,7 +290,7 @@ def crc32c(octets: bytes | bytearray) -> int:
 
 def test_a_second_server_on_the_same_data_folder(tmp_path: Path, sink: RecordingSink) -> None:
     """The server that runs is not disturbed by one that cannot start beside it."""
-    with running(tmp_path, relay(sink, tmp_path / "spool")) as site:
+    with running(tmp_path, stored(sink, tmp_path / "spool")) as site:
         port = free_port()
         config = tmp_path / "second.toml"
         text = site.server.config.read_text().replace(f"127.0.0.1:{site.port}", f"127.0.0.1:{port}")

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_queue import RELAY, send
-from tests.site import PATIENCE, Site, UnixConnection, running
+from tests.cli.test_queue import send
+from tests.site import PATIENCE, Site, UnixConnection, relay, running
 
 # Rounds of nonsense against each route.
 ROUNDS = 40
@@ -23,7 +23,7 @@ ROUNDS = 40
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with running(tmp_path_factory.mktemp("control"), RELAY.format(port=9, suspended="true")) as started:
+    with running(tmp_path_factory.mktemp("control"), relay(9, suspended=True)) as started:
         send(started, "b@one.test", "c@two.test")
         yield started
 
@@ -128,7 +128,7 @@ def test_wrong_questions_get_one_sentence(
 
 
 def test_pages_meet_without_a_gap(tmp_path: Path) -> None:
-    with running(tmp_path, RELAY.format(port=9, suspended="true")) as site:
+    with running(tmp_path, relay(9, suspended=True)) as site:
         send(site, *[f"r{number}@d{number % 5}.test" for number in range(95)])
         seen: list[str] = []
         path = "/v1/queue?limit=10"

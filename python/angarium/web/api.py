@@ -16,8 +16,9 @@ from typing import Annotated, Any
 import structlog
 from litestar import Litestar, MediaType, Request, Response, get, post
 from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from .. import engine
 from ..engine import Bridge, Control, Predicate
@@ -44,7 +45,7 @@ from .shapes import (
 
 log = structlog.get_logger("angarium.web")
 
-MOMENT = Parameter(ge=0, le=LAST_MOMENT)
+MOMENT = QueryParameter(ge=0, le=LAST_MOMENT)
 # Orders that are for everything by nature.
 UNFILTERED = frozenset({"flush", "confirm-clock"})
 # What an `EngineError` means to a client; anything else is ours: 500.
@@ -66,12 +67,27 @@ class Surface:
 
 def build_app(surface: Surface) -> Litestar:
     """The application over one running server."""
-    bridge = surface.bridge
+    return Litestar(
+        [*looking(surface), *queueing(surface.bridge), *remembering(surface.bridge)],
+        openapi_config=OpenAPIConfig(title="Angarium control", version="1", render_plugins=()),
+        exception_handlers={
+            HTTPException: http_trouble,
+            EngineError: engine_trouble,
+            Busy: busy_trouble,
+            Exception: own_trouble,
+        },
+        logging_config=None,
+        debug=False,
+    )
+
+
+def looking(surface: Surface) -> list[HTTPRouteHandler]:
+    """Figures: /health, /metrics, /v1/status."""
 
     @get("/health", media_type=MediaType.JSON, sync_to_thread=False)
     def health() -> Response[dict[str, bool]]:
         """200 while mail is taken, 503 while a fault stops intake. Open."""
-        accepting = not any(fault.stops_intake for fault in bridge.engine.faults())
+        accepting = not any(fault.stops_intake for fault in surface.bridge.engine.faults())
         return Response({"accepting": accepting}, status_code=200 if accepting else 503)
 
     @get("/metrics", media_type=MediaType.TEXT, sync_to_thread=False)
@@ -84,19 +100,25 @@ def build_app(surface: Surface) -> Litestar:
         """The server at a glance."""
         return status_of(surface)
 
+    return [health, metrics, status]
+
+
+def queueing(bridge: Bridge) -> list[HTTPRouteHandler]:
+    """What waits, and orders about it: /v1/queue."""
+
     @get("/v1/queue")
     async def entries(
-        domain: str | None = None,
-        sender: str | None = None,
-        tenant: str | None = None,
-        campaign: str | None = None,
-        site: str | None = None,
-        state_: Annotated[State | None, Parameter(query="state")] = None,
-        priority: Priority | None = None,
+        domain: FromQuery[str | None] = None,
+        sender: FromQuery[str | None] = None,
+        tenant: FromQuery[str | None] = None,
+        campaign: FromQuery[str | None] = None,
+        site: FromQuery[str | None] = None,
+        state_: Annotated[State | None, QueryParameter(query="state")] = None,
+        priority: FromQuery[Priority | None] = None,
         before: Annotated[int | None, MOMENT] = None,
         received_after: Annotated[int | None, MOMENT] = None,
-        after: str = "",
-        limit: Annotated[int, Parameter(ge=1, le=MOST_ROWS)] = 100,
+        after: FromQuery[str] = "",
+        limit: Annotated[int, QueryParameter(ge=1, le=MOST_ROWS)] = 100,
     ) -> Page:
         """Waiting entries, a page at a time: give `next` of a page as `after` for the next one."""
         where = Where(
@@ -114,56 +136,60 @@ def build_app(surface: Surface) -> Litestar:
         return page(found)
 
     @get("/v1/queue/{id:str}")
-    async def message(id: str) -> Page:
+    async def message(id: FromPath[str]) -> Page:
         """All recipients of one message that is still here, or one recipient (MESSAGE.NUMBER)."""
-        rows: list[Entry] = []
-        after = b""
-        while True:
-            found = await bridge.find(Predicate(ids=(id,)), after=after, limit=MOST_ROWS)
-            rows += page(found).entries
-            after = found.after
-            if not after:
-                break
+        rows = await entries_of(bridge, id)
         if not rows:
             raise HTTPException(status_code=404, detail=f"no message {id} waits here; its history is in the journal")
         return Page(rows, None)
 
     @post("/v1/queue/{action:str}", status_code=200)
-    async def order(action: str, data: Order, request: Request[Any, Any, Any]) -> Ordered:
+    async def order(action: FromPath[str], data: JSONBody[Order], request: Request[Any, Any, Any]) -> Ordered:
         """Gives an order; answers when it is durable. An empty filter needs `all`."""
-        if action not in ACTIONS:
-            raise HTTPException(status_code=404, detail=f"there is no order {action!r}; {', '.join(ACTIONS)}")
-        if data.where == Where() and not data.rule and action not in UNFILTERED:
-            raise HTTPException(status_code=400, detail="the filter is empty; say which entries, or all: true")
         by = "socket" if request.client is None else f"{request.client.host}:{request.client.port}"
-        where = predicate(data.where)
-        control = Control(kind=action, where=where, by=by, why=data.why, until=data.until, rule=data.rule, tag=data.tag)
-        done = await bridge.control(control)
+        done = await bridge.control(control_of(action, data, by=by))
         return Ordered(done.changed, done.too_late, done.rule)
+
+    return [entries, message, order]
+
+
+def remembering(bridge: Bridge) -> list[HTTPRouteHandler]:
+    """What happened: /v1/journal."""
 
     @get("/v1/journal")
     async def journal(
-        after: str = "",
+        after: FromQuery[str] = "",
         since: Annotated[int | None, MOMENT] = None,
-        last: Annotated[int | None, Parameter(ge=1, le=10_000)] = None,
-        message_: Annotated[str, Parameter(query="message")] = "",
-        limit: Annotated[int, Parameter(ge=1, le=MOST_ROWS)] = MOST_ROWS,
+        last: Annotated[int | None, QueryParameter(ge=1, le=10_000)] = None,
+        message_: Annotated[str, QueryParameter(query="message")] = "",
+        limit: Annotated[int, QueryParameter(ge=1, le=MOST_ROWS)] = MOST_ROWS,
     ) -> Facts:
         """Facts in their order, from a cursor (`next` of the answer before) or from the oldest."""
         return await read_history(bridge, at=page_key(after), since=since, last=last, message=message_, limit=limit)
 
-    return Litestar(
-        [health, metrics, status, entries, message, order, journal],
-        openapi_config=OpenAPIConfig(title="Angarium control", version="1", render_plugins=()),
-        exception_handlers={
-            HTTPException: http_trouble,
-            EngineError: engine_trouble,
-            Busy: busy_trouble,
-            Exception: own_trouble,
-        },
-        logging_config=None,
-        debug=False,
-    )
+    return [journal]
+
+
+async def entries_of(bridge: Bridge, id: str) -> list[Entry]:
+    """All recipients of a message, or the one recipient, page by page."""
+    rows: list[Entry] = []
+    after = b""
+    while True:
+        found = await bridge.find(Predicate(ids=(id,)), after=after, limit=MOST_ROWS)
+        rows += page(found).entries
+        after = found.after
+        if not after:
+            return rows
+
+
+def control_of(action: str, order: Order, *, by: str) -> Control:
+    """The engine's order for what was asked; 404 for one that there is not, 400 when it says not for whom."""
+    if action not in ACTIONS:
+        raise HTTPException(status_code=404, detail=f"there is no order {action!r}; {', '.join(ACTIONS)}")
+    if order.where == Where() and not order.rule and action not in UNFILTERED:
+        raise HTTPException(status_code=400, detail="the filter is empty; say which entries, or all: true")
+    where = predicate(order.where)
+    return Control(kind=action, where=where, by=by, why=order.why, until=order.until, rule=order.rule, tag=order.tag)
 
 
 def status_of(surface: Surface) -> Status:

@@ -5,6 +5,7 @@ from .policy import CLASSES, PHASES, TLS_DEMANDS, compile_policy
 from .supervision import supervise
 from .tables import (
     Accepted,
+    ClientCertificate,
     Commit,
     Control,
     Controlled,
@@ -22,8 +23,10 @@ from .tables import (
     Listener,
     NoRoute,
     Outcome,
+    Pin,
     Plan,
     PlanHost,
+    PlanLogin,
     Policy,
     Predicate,
     Rate,
@@ -38,6 +41,7 @@ from .tables import (
     SubmittedRecipient,
     SubmittedVariant,
     Timeouts,
+    TlsLevel,
     Verdict,
 )
 from .wanted import BATCH, Wake, answer_wanted
@@ -50,6 +54,7 @@ __all__ = [
     "TLS_DEMANDS",
     "Accepted",
     "Bridge",
+    "ClientCertificate",
     "Commit",
     "Content",
     "Control",
@@ -68,8 +73,10 @@ __all__ = [
     "Listener",
     "NoRoute",
     "Outcome",
+    "Pin",
     "Plan",
     "PlanHost",
+    "PlanLogin",
     "Policy",
     "Predicate",
     "Rate",
@@ -85,6 +92,7 @@ __all__ = [
     "SubmittedVariant",
     "Ticket",
     "Timeouts",
+    "TlsLevel",
     "Verdict",
     "Wake",
     "accepted",

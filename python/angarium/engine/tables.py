@@ -259,12 +259,49 @@ class NoRoute(Struct, frozen=True, kw_only=True, tag_field="type", tag="none"):
     reason: int
 
 
-class PlanHost(Struct, frozen=True, kw_only=True):
+class Pin(Struct, frozen=True, kw_only=True):
+    """route::Pin: a TLSA record that DNSSEC has secured (RFC 6698 2.1)."""
+
+    usage: int
+    selector: int
+    matching: int
+    data: bytes
+
+
+class PlanHost(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """route::PlanHost"""
 
     name: str
     addresses: tuple[str, ...]
     port: int = 0
+    tlsa: tuple[Pin, ...] = ()
+
+
+# Each asks more than the one before.
+TlsLevel = Literal["none", "opportunistic", "encrypt", "verify", "tlsa"]
+
+
+class PlanLogin(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """route::PlanLogin: how we log in at a smarthost; no mechanisms: what is safe with what the peer offers."""
+
+    user: str
+    secret: str = ""
+    token: str = ""
+    mechanisms: tuple[str, ...] = ()
+    in_the_clear: bool = False
+
+    def __repr__(self) -> str:
+        return f"PlanLogin(user={self.user!r}, mechanisms={self.mechanisms!r})"
+
+
+class ClientCertificate(Struct, frozen=True, kw_only=True):
+    """route::ClientCertificate: PEM, shown to peers who ask for one."""
+
+    chain: str
+    key: str
+
+    def __repr__(self) -> str:
+        return "ClientCertificate(...)"
 
 
 class Rate(Struct, frozen=True, kw_only=True):
@@ -281,6 +318,15 @@ class Plan(Struct, frozen=True, kw_only=True):
     port: int = 25
     source: str | None = None
     hello: str = ""
+    hello_fallback: bool = True
+    unix_path: str = ""
+    tls: TlsLevel = "opportunistic"
+    implicit_tls: bool = False
+    server_name: str = ""
+    roots: str = ""
+    certificate: ClientCertificate | None = None
+    login: PlanLogin | None = None
+    signed_eight_bit: Literal["bounce", "send"] = "bounce"
     connections: int = 4
     messages_per_connection: int = 0
     recipients_per_transaction: int = 100

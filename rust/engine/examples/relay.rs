@@ -77,7 +77,12 @@ fn route(ledger: &Ledger, clock: Clock, port: u16, connections: u32) {
         ledger.set_route(wanted.key, RouteAnswer::Route(route), later, later, now);
     }
     for wanted in ledger.wanted_plans(10, now) {
-        let host = PlanHost { name: "sink".into(), addresses: vec!["127.0.0.1".parse().unwrap()], port };
+        let host = PlanHost {
+            name: "sink".into(),
+            addresses: vec!["127.0.0.1".parse().unwrap()],
+            port,
+            ..PlanHost::default()
+        };
         let plan = Plan { hosts: vec![host], connections, ..Plan::default() };
         ledger.set_plan(wanted.lane, plan, later, now);
     }

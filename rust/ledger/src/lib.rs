@@ -47,7 +47,10 @@ pub use predicate::{Found, FoundEntry, MessageView, Predicate, RecipientView};
 pub use reader::{Cursor, JournalPage, JournalRecord};
 pub use recover::Opening;
 pub use retry::{RetryTable, RetryTables};
-pub use route::{LaneKey, NoRoute, Plan, PlanHost, Protocol, Rate, Route, RouteAnswer};
+pub use route::{
+    ClientCertificate, LaneKey, NoRoute, Pin, Plan, PlanHost, PlanLogin, Protocol, Rate, Route, RouteAnswer,
+    SignedEightBit, TlsLevel,
+};
 pub use stats::{Histogram, LedgerStats};
 
 pub use angarium_spool::{BodyFile, BodyReader, BodyWriter, Disk, SpoolSettings};

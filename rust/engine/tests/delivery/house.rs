@@ -49,7 +49,12 @@ pub fn quick() -> DeliverySettings {
 
 /// A plan for loopback peers, each a host of its own.
 pub fn plan(ports: &[u16]) -> Plan {
-    let host = |&port: &u16| PlanHost { name: format!("h{port}"), addresses: vec!["127.0.0.1".parse().unwrap()], port };
+    let host = |&port: &u16| PlanHost {
+        name: format!("h{port}"),
+        addresses: vec!["127.0.0.1".parse().unwrap()],
+        port,
+        ..PlanHost::default()
+    };
     Plan { hosts: ports.iter().map(host).collect(), connections: 1, ..Plan::default() }
 }
 

@@ -83,6 +83,8 @@ class Settled(Struct, frozen=True, kw_only=True):
     tag_given: str | None
     took: int
     may_repeat: bool
+    # TLS version, cipher suite and how the peer's certificate was judged; empty in the clear.
+    tls: str = ""
 
 
 class Slept(Struct, frozen=True, kw_only=True):
@@ -201,7 +203,7 @@ FACTS: dict[int, tuple[Callable[..., Fact], tuple[tuple[str, Reading], ...]]] = 
         ("expires", plain), ("attempts", plain), ("step", plain), ("outcome", word(OUTCOMES)),
         ("scope", word(SCOPES)), ("reason", word(REASONS)), ("rule", plain), ("code", plain), ("status", enhanced),
         ("text", text), ("host", text), ("domain", text), ("tag_given", text_or_none), ("took", plain),
-        ("may_repeat", plain),
+        ("may_repeat", plain), ("tls", text),
     )),
     3: (Slept, (
         ("at", plain), ("scope", word(SCOPES)), ("object", text), ("until", plain), ("reason", word(REASONS)),
@@ -217,6 +219,8 @@ FACTS: dict[int, tuple[Callable[..., Fact], tuple[tuple[str, Reading], ...]]] = 
 }  # fmt: skip
 
 Kind = Literal["received", "settled", "slept", "controlled", "lost", "followed", "gap"]
+# Fields at the end of a record that those of earlier versions lack.
+ADDED: dict[int, int] = {2: 1}
 TAGS: dict[str, int] = {
     "received": 1, "settled": 2, "slept": 3, "controlled": 4, "lost": 5, "followed": 6, "gap": 7,
 }  # fmt: skip
@@ -228,7 +232,7 @@ def fact_of(lsn: int, record: bytes, strings: Strings) -> Fact:
     if tag not in FACTS:
         return Strange(lsn=lsn, tag=tag)
     build, fields = FACTS[tag]
-    if len(values) < len(fields):
+    if len(values) < len(fields) - ADDED.get(tag, 0):
         raise ValueError(f"a fact of kind {tag} has {len(values)} fields instead of {len(fields)}")
     return build(lsn=lsn, **{name: read(value, strings) for (name, read), value in zip(fields, values, strict=False)})
 

@@ -37,6 +37,7 @@ pub(crate) enum Note {
         text: Arc<str>,
         host: Arc<str>,
         domain: Arc<str>,
+        tls: Arc<str>,
         tag: Option<Arc<str>>,
     },
     /// Numbers of strings count from 1 in `strings`.
@@ -149,11 +150,12 @@ impl Frame {
                 let fact = Received { tag: Fact::RECEIVED, at: *at, id: *id, class: *class, ..Received::default() };
                 self.received(Received { first: *first, recovered: *recovered, ..fact }, message);
             }
-            Note::Settled { fact, text, host, domain, tag } => {
+            Note::Settled { fact, text, host, domain, tls, tag } => {
                 let mut fact = fact.clone();
                 fact.text = self.text(text);
                 fact.host = self.shared(host);
                 fact.domain = self.shared(domain);
+                fact.tls = self.shared(tls);
                 fact.tag_given = tag.as_ref().map_or(0, |tag| self.write(tag));
                 Fact::Settled(fact).encode_into(&mut self.facts);
             }

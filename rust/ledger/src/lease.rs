@@ -95,6 +95,8 @@ pub struct Settlement<'a> {
     pub reply: Option<&'a Reply>,
     /// The host spoken to, `name[address]:port`.
     pub host: &'a str,
+    /// The connection's TLS in words; empty for none.
+    pub tls: &'a str,
     pub may_repeat: bool,
     /// Milliseconds from the lease to this.
     pub took: u32,

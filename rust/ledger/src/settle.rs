@@ -31,6 +31,7 @@ pub(crate) struct Change {
     pub words: Words,
     pub took: u32,
     pub may_repeat: bool,
+    pub tls: Arc<str>,
     pub tag: Option<Arc<str>>,
 }
 
@@ -50,6 +51,7 @@ impl Change {
             words: Words::default(),
             took: 0,
             may_repeat: false,
+            tls: "".into(),
             tag: None,
         }
     }
@@ -135,7 +137,8 @@ impl State {
         change.attempts = view.attempts.saturating_add(1);
         change.scope = judgement.scope;
         change.rule = judgement.rule;
-        change.words = Words::new(result.reply, self.host(result.host));
+        change.words = Words::new(result.reply, shared(&mut self.figures.last_host, result.host));
+        change.tls = shared(&mut self.figures.last_tls, result.tls);
         change.took = result.took;
         change.may_repeat = result.may_repeat || judgement.reason == Reason::Uncertain;
         match judgement.outcome {
@@ -144,14 +147,6 @@ impl State {
             Outcome::Failed => self.fail(&view, change, now),
         }
         true
-    }
-
-    /// The same text as last time is the same allocation: a lane speaks to one host for long.
-    fn host(&mut self, host: &str) -> Arc<str> {
-        if *self.figures.last_host != *host {
-            self.figures.last_host = host.into();
-        }
-        self.figures.last_host.clone()
     }
 
     fn deliver(&mut self, view: &EntryView, change: Change, now: Millis) {
@@ -246,10 +241,11 @@ impl State {
             tag_given: 0,
             took: change.took,
             may_repeat: change.may_repeat,
+            tls: 0,
         };
         let domain = self.names.domains.shared(view.key.domain);
         let Words { text, host, .. } = change.words;
-        self.facts.push(Note::Settled { fact, text, host, domain, tag: change.tag })
+        self.facts.push(Note::Settled { fact, text, host, domain, tls: change.tls, tag: change.tag })
     }
 
     /// A lane, host, source, sender or provider failed as a whole.
@@ -283,4 +279,12 @@ impl State {
         let strings = vec![object.to_owned(), words.text.to_string()];
         self.facts.push(Note::Rare { fact: Box::new(Fact::Slept(fact)), strings });
     }
+}
+
+/// The same text as last time is the same allocation: a lane speaks to one host for long.
+fn shared(last: &mut Arc<str>, text: &str) -> Arc<str> {
+    if **last != *text {
+        *last = text.into();
+    }
+    last.clone()
 }

@@ -99,6 +99,7 @@ pub(crate) struct Figures {
     pub group_size: Histogram,
     /// The last host that settled, shared by the facts that name it.
     pub last_host: Arc<str>,
+    pub last_tls: Arc<str>,
 }
 
 impl Default for Figures {
@@ -118,6 +119,7 @@ impl Default for Figures {
             commit_time: Histogram::default(),
             group_size: Histogram::default(),
             last_host: "".into(),
+            last_tls: "".into(),
         }
     }
 }

@@ -305,6 +305,9 @@ pub struct Settled {
     pub took: u32,
     /// This may be, or lead to, a repeat.
     pub may_repeat: bool,
+    /// Version, cipher suite and how the peer's certificate was judged; 0 for a connection in the clear.
+    #[serde(default)]
+    pub tls: Text,
 }
 
 impl Settled {
@@ -436,7 +439,7 @@ impl Fact {
                 [&mut fact.peer, &mut fact.tenant, &mut fact.campaign].into_iter().for_each(visit);
             }
             Self::Settled(fact) => {
-                let texts = [&mut fact.text, &mut fact.host, &mut fact.domain, &mut fact.tag_given];
+                let texts = [&mut fact.text, &mut fact.host, &mut fact.domain, &mut fact.tag_given, &mut fact.tls];
                 texts.into_iter().for_each(visit);
             }
             Self::Slept(fact) => [&mut fact.object, &mut fact.text].into_iter().for_each(visit),

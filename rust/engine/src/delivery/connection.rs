@@ -25,7 +25,7 @@ use super::limits;
 use super::refusals::{self, Refusal};
 use super::render::Rendered;
 use super::settings::DeliverySettings;
-use super::settle;
+use super::settle::{self, Spoken};
 use super::transaction::{Final, Line, Step, Transaction, host_failure, rules};
 use super::wire::{Break, Wire};
 
@@ -315,7 +315,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn settle(&self, outgoing: Outgoing) {
         let verdicts: Vec<_> = outgoing.transaction.verdicts().collect();
         let Errand { desk, run, host, .. } = &self.errand;
-        settle::envelope(desk, run.lane, host, &outgoing.envelope, &verdicts);
+        let peer = Spoken { host, tls: "" };
+        settle::envelope(desk, run.lane, peer, &outgoing.envelope, &verdicts);
     }
 }
 

@@ -18,6 +18,7 @@ use super::envelope::{Envelope, group};
 use super::handover::{Handover, Lent};
 use super::maildir::{Folder, Letter, Source};
 use super::render::Rendered;
+use super::settle::Spoken;
 use super::task::Slot;
 use super::transaction::{Verdict, rules, verdict};
 use super::{HandoverResult, refusals, settle};
@@ -30,7 +31,7 @@ const GROUP_BYTES: u64 = 4 * 1024 * 1024;
 const FILE_BLOCK: usize = 256 * 1024;
 
 /// Who is named as the host in the journal.
-const MAILDIR: &str = "maildir";
+const MAILDIR: Spoken<'static> = Spoken { host: "maildir", tls: "" };
 const PYTHON: &str = "python";
 
 /// Carries out a run of a Maildir lane, group by group, until it is empty or the disk fails.

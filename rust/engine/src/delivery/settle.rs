@@ -12,8 +12,17 @@ use super::envelope::Envelope;
 use super::handover::Lent;
 use super::transaction::{Verdict, rules, verdict};
 
+/// Whom a transaction was with.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Spoken<'a> {
+    /// `name[address]:port`.
+    pub host: &'a str,
+    /// The connection's TLS in words; empty for none.
+    pub tls: &'a str,
+}
+
 /// Settles every recipient of the envelope by its verdict, in one call.
-pub fn envelope(desk: &Desk, lane: LaneId, host: &str, envelope: &Envelope, verdicts: &[Verdict]) {
+pub fn envelope(desk: &Desk, lane: LaneId, peer: Spoken<'_>, envelope: &Envelope, verdicts: &[Verdict]) {
     let now = desk.now();
     let took = envelope.since.elapsed().as_millis() as u32;
     let mut settlements = Vec::with_capacity(verdicts.len());
@@ -27,13 +36,14 @@ pub fn envelope(desk: &Desk, lane: LaneId, host: &str, envelope: &Envelope, verd
                 number: addressee.leased.number,
                 judgement: narrowed(*judgement),
                 reply: reply.as_ref(),
-                host,
+                host: peer.host,
+                tls: peer.tls,
                 may_repeat: *may_repeat,
                 took,
             }),
         }
     }
-    count(desk, lane, host, &settlements);
+    count(desk, lane, peer.host, &settlements);
     if settlements.iter().any(|settlement| settlement.judgement.outcome == Outcome::Delivered) {
         desk.counters.bytes.fetch_add(envelope.content.head.body.length, Relaxed);
     }
@@ -53,6 +63,7 @@ pub fn lent(desk: &Desk, lent: &Lent, host: &str, judgement: Judgement, reply: O
         judgement,
         reply,
         host,
+        tls: "",
         may_repeat,
         took: now.saturating_sub(lent.taken) as u32,
     };
@@ -70,6 +81,7 @@ pub fn unreadable(desk: &Desk, lease: &Lease) {
         judgement,
         reply: None,
         host: "",
+        tls: "",
         may_repeat: false,
         took: 0,
     };

@@ -109,6 +109,7 @@ pub fn settle(ledger: &Ledger, lease: &Lease, outcome: Outcome, now: Millis) -> 
             judgement: judgement(outcome),
             reply: Some(&reply),
             host: "relay.example[192.0.2.1]:25",
+            tls: "",
             may_repeat: false,
             took: 5,
         })

@@ -253,6 +253,7 @@ impl World {
                 judgement: common::judgement(outcome),
                 reply: Some(&reply),
                 host: "relay.example[192.0.2.1]:25",
+                tls: "",
                 may_repeat: false,
                 took: 1,
             };

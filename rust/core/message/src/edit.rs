@@ -29,3 +29,37 @@ pub fn kept<'a>(data: &'a [u8], skipped: &'a [Range<usize>]) -> impl Iterator<It
     let ends = skipped.iter().map(|range| range.start).chain(std::iter::once(data.len()));
     starts.zip(ends).map(|(start, end)| &data[start..end]).filter(|piece| !piece.is_empty())
 }
+
+/// One change: these bytes go, that text stands there instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    pub range: Range<usize>,
+    pub text: Vec<u8>,
+}
+
+impl Edit {
+    pub fn new(range: Range<usize>, text: impl Into<Vec<u8>>) -> Self {
+        Self { range, text: text.into() }
+    }
+
+    pub fn insert(at: usize, text: impl Into<Vec<u8>>) -> Self {
+        Self::new(at..at, text)
+    }
+}
+
+/// The bytes with the edits made, everything else as it was. Edits at one place keep their order; of two that
+/// overlap the later one counts only from where the earlier ended.
+#[must_use]
+pub fn apply(data: &[u8], mut edits: Vec<Edit>) -> Vec<u8> {
+    edits.sort_by_key(|edit| edit.range.start);
+    let grown: usize = edits.iter().map(|edit| edit.text.len()).sum();
+    let mut out = Vec::with_capacity(data.len() + grown);
+    let mut at = 0;
+    for edit in &edits {
+        out.extend_from_slice(&data[at..edit.range.start.max(at)]);
+        out.extend_from_slice(&edit.text);
+        at = at.max(edit.range.end);
+    }
+    out.extend_from_slice(&data[at..]);
+    out
+}

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 
 /// Bytes of header that are looked at. Exim stops at 1 MiB (`header_maxsize`), Postfix at 100 KiB for each field.
 pub const MAX_HEADER: usize = 1 << 20;
@@ -169,7 +169,7 @@ impl<'a> Header<'a> {
 }
 
 /// The length of the empty line at the front, if there is one.
-fn empty_line(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn empty_line(bytes: &[u8]) -> Option<usize> {
     match bytes {
         [b'\n', ..] => Some(1),
         [b'\r', b'\n', ..] => Some(2),
@@ -178,21 +178,26 @@ fn empty_line(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Reads the field that starts at `start`, which is before the end of `data`.
-fn read_field(data: &[u8], start: usize) -> Field {
-    let stop = memchr2(b':', b'\n', &data[start..]).map_or(data.len(), |found| start + found);
-    let name = (data.get(stop) == Some(&b':')).then(|| name_length(&data[start..stop])).flatten();
-    let end = field_end(data, stop);
-    let (name_end, value) = name.map_or((start, start), |length| (start + length, stop + 1));
-    // All offsets are at most MAX_HEADER.
+pub(crate) fn read_field(data: &[u8], start: usize) -> Field {
+    let name = name_length(&data[start..]);
+    // A fold right behind the name still leads to the colon's line, so the end is looked for behind the name.
+    let from = name.map_or(start, |(_, value)| start + value);
+    let end = field_end(data, from);
+    let (name_end, value) = name.map_or((start, start), |(length, value)| (start + length, start + value));
+    // All offsets fit: a scan looks at no more than 4 GiB.
     Field { start: start as u32, name_end: name_end as u32, value: value as u32, end: end as u32 }
 }
 
-/// How long the name is that stands before a colon, the spaces before the colon left away; `None` for no name.
-fn name_length(before_colon: &[u8]) -> Option<usize> {
-    let name = before_colon.trim_ascii_end();
-    // RFC 5322 3.6.8: printable ASCII without colon.
-    let good = !name.is_empty() && name.iter().all(|byte| matches!(byte, 33..=126));
-    good.then_some(name.len())
+/// How long the name at the front is and where the value behind its colon begins; `None` for no name.
+fn name_length(line: &[u8]) -> Option<(usize, usize)> {
+    // RFC 5322 3.6.8: printable ASCII without colon. Names are short: a loop beats a search.
+    let length = line.iter().position(|byte| !matches!(byte, 33..=57 | 59..=126))?;
+    if length == 0 {
+        return None;
+    }
+    // RFC 5322 4.5.8: blanks may stand before the colon.
+    let blanks = line[length..].iter().position(|byte| !matches!(byte, b' ' | b'\t'))?;
+    (line[length + blanks] == b':').then_some((length, length + blanks + 1))
 }
 
 /// Behind the LF of the last line of the field; `from` lies in its first line.

@@ -5,12 +5,24 @@
 #![forbid(unsafe_code)]
 
 pub mod body;
+pub mod charset;
+pub mod convert;
 pub mod date;
 pub mod edit;
+pub mod flaw;
 pub mod header;
 pub mod line;
 pub mod marks;
+pub mod parameter;
+pub mod part;
 pub mod report;
+pub mod scan;
 pub mod trace;
+pub mod transfer;
+pub mod words;
 
+pub use flaw::{Flaw, Flaws};
 pub use header::{Field, Header, Overflow};
+pub use part::Part;
+pub use scan::{Bound, Kind, Tree};
+pub use transfer::Encoding;

@@ -102,7 +102,7 @@ async def bundled(folder: Path) -> AsyncIterator[str]:
     if address := os.environ.get("ANGARIUM_DIALOGS", ""):
         yield address
         return
-    listen = (Listen(address=Endpoint("127.0.0.1:0"), profile="public"),)
+    listen = (Listen(address=Endpoint("127.0.0.1:0"), profile="mx"),)
     async with running(house(folder, listen=listen)) as server:
         yield server.addresses[0]
 

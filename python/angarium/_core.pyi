@@ -15,6 +15,7 @@ __all__ = [
     "Ask",
     "BloomFilter",
     "Body",
+    "Credentials",
     "Deliver",
     "Done",
     "Engine",
@@ -59,13 +60,35 @@ class Body(Buffer):
     def __bytes__(self) -> bytes: ...
 
 @final
+class Credentials:
+    """What a client wants to prove its login with; its repr does not show the secret."""
+
+    @property
+    def mechanism(self) -> str:
+        """PLAIN, LOGIN, SCRAM-SHA-256, ..."""
+    @property
+    def kind(self) -> Literal["password", "token", "external", "keys", "secret"]:
+        """keys: give `Identity.keys` (SCRAM). secret: give `Identity.cram_secret` (CRAM-MD5)."""
+    @property
+    def login(self) -> str: ...
+    @property
+    def authzid(self) -> str:
+        """Whom it wants to act as; empty: itself."""
+    @property
+    def secret(self) -> bytes:
+        """The password or token; empty for the other kinds."""
+    @property
+    def certificate(self) -> bytes:
+        """external: the client certificate, DER; it was checked against the client CA."""
+
+@final
 class Ask:
     """A hook must judge: answer with `Engine.answer(ask.ask, verdict)` before `deadline`, else the default holds."""
 
     @property
     def ask(self) -> int: ...
     @property
-    def phase(self) -> Literal["connect", "mail", "rcpt", "message"]: ...
+    def phase(self) -> Literal["connect", "mail", "rcpt", "message", "auth"]: ...
     @property
     def deadline(self) -> int: ...
     @property
@@ -100,6 +123,9 @@ class Ask:
     @property
     def body(self) -> Body | None:
         """message only: the content as received (before our trace is added)."""
+    @property
+    def credentials(self) -> Credentials | None:
+        """auth only."""
 
 @final
 class Deliver:
@@ -264,6 +290,9 @@ class Engine:
 
     def set_policy(self, tables: bytes) -> int:
         """Table Policy, swapped whole; gives its generation. `PolicyError(path, why)`: nothing changed."""
+
+    def set_certificates(self, table: bytes) -> None:
+        """Table Certificates, swapped whole; before `recover` too. `PolicyError(path, why)`: nothing changed."""
 
     def answer(self, ask: int, verdict: bytes | None = None) -> bool:
         """Table Verdict; empty: accept. False: too late, the default was taken. `ValueError`: no verdict."""

@@ -93,7 +93,7 @@ def test_to_postfix(tmp_path: Path, open_folder: Path) -> None:
 def test_from_postfix(tmp_path: Path, open_folder: Path) -> None:
     port = free_port()
     server = ServerProcess(tmp_path, CONFIGURATION.format(port=port, control=free_port(), rest=""))
-    server.config.write_text(server.config.read_text().replace('profile = "relay"', 'profile = "public"') + CATCH_ALL)
+    server.config.write_text(server.config.read_text().replace('profile = "relay"', 'profile = "mx"') + CATCH_ALL)
     server.start(port)
     settings = {"POSTFIX_RELAY": f"127.0.0.1:{port}"}
     try:

@@ -29,7 +29,7 @@ def problems(folder: Path, text: str) -> list[str]:
         ("[servr]\n", ["servr: there is no such key; did you mean server?"]),
         ("[qqq]\n", ["qqq: there is no such key; known here: server, listen"]),
         (
-            "[[listen]]\nprofile = 'public'\n",
+            "[[listen]]\nprofile = 'mx'\n",
             ["listen[0].address: this key is missing; it needs an address with a port"],
         ),
         (
@@ -37,8 +37,8 @@ def problems(folder: Path, text: str) -> list[str]:
             ["listen[0].address: 'example.org:25' is not an address with a port"],
         ),
         (
-            "[[listen]]\naddress = '0.0.0.0:25'\nprofile = 'pubic'\n",
-            ["listen[0].profile: 'pubic' is not known here; did you mean public?"],
+            "[[listen]]\naddress = '0.0.0.0:25'\nprofile = 'realy'\n",
+            ["listen[0].profile: 'realy' is not known here; did you mean relay?"],
         ),
         ("listen = []\n", ["listen: there is no listening socket; add one [[listen]]"]),
         (

@@ -13,11 +13,39 @@ from msgspec import Struct, field
 # --- policy: rust/engine/src/policy -------------------------------------------------------------------------------
 
 
-class Listener(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """policy::Listener"""
+ListenProfile = Literal["mx", "submission", "submissions", "relay", "lmtp"]
+TlsUse = Literal["off", "offered", "required", "implicit"]
+LoginUse = Literal["off", "offered", "required"]
+SenderRule = Literal["any", "envelope", "header"]
 
-    name: str = "public"
-    profile: Literal["public", "relay", "submission"] = "public"
+
+class Allowance(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """policy::Allowance: how much within `per` milliseconds (`sessions`: at once); 0 is no limit."""
+
+    per: int = 60_000
+    sessions: int = 0
+    new_sessions: int = 0
+    messages: int = 0
+    recipients: int = 0
+    bytes: int = 0
+    errors: int = 0
+    failed_logins: int = 0
+
+
+class ListenerLimits(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """policy::ListenerLimits: by client address, by network (/24, /64), by login, by tenant."""
+
+    address: Allowance = Allowance()
+    network: Allowance = Allowance()
+    login: Allowance = Allowance()
+    tenant: Allowance = Allowance()
+
+
+class Listener(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """policy::Listener: one listening socket's face; None is what the profile's row says (rust: Profile::row)."""
+
+    name: str = "mx"
+    profile: ListenProfile = "mx"
     banner: str = ""
     max_size: int = 50 << 20
     max_recipients: int = 1_000
@@ -28,6 +56,31 @@ class Listener(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tls_demand: int = 0
     class_: int = field(default=2, name="class")
     tenant: str = ""
+    tls: TlsUse | None = None
+    tls_version: Literal["1.2", "1.3"] = "1.2"
+    client_certificates: Literal["off", "ask", "require"] = "off"
+    # Where clear text is as good as TLS: AUTH may be said and required TLS is not demanded.
+    clear_networks: tuple[str, ...] = ()
+    login: LoginUse | None = None
+    # Empty: PLAIN, LOGIN, SCRAM-SHA-256 (-PLUS), XOAUTH2, OAUTHBEARER, EXTERNAL with client certificates.
+    mechanisms: tuple[str, ...] = ()
+    senders: SenderRule | None = None
+    # Date and Message-ID are added when missing.
+    complete: bool | None = None
+    # Must begin with a PROXY header; nobody else may.
+    proxy_networks: tuple[str, ...] = ()
+    xclient_networks: tuple[str, ...] = ()
+    greet_delay: int = 0
+    tarpit: int = 0
+    limits: ListenerLimits = ListenerLimits()
+    # EHLO keywords that are not offered though the profile has them.
+    without: tuple[str, ...] = ()
+    # Offered only when named: PRDR, ETRN, VRFY, EXPN.
+    with_: tuple[str, ...] = field(default=(), name="with")
+    hold_at_most: int = 30 * 86_400_000
+    deliver_by_least: int = 0
+    # By "550" or "550 5.7.1"; {hostname}, {id} and {text} are filled in.
+    replies: dict[str, str] = field(default_factory=dict)
 
 
 class RouteTagRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -118,6 +171,8 @@ class Hooks(Struct, frozen=True, kw_only=True):
     mail: Hook | None = None
     rcpt: Hook | None = None
     message: Hook | None = None
+    # Judges logins; without it AUTH is not offered.
+    auth: Hook | None = None
     credits: int = 1_024
 
 
@@ -127,6 +182,19 @@ class Commit(Struct, frozen=True, kw_only=True):
     group_records: int
     group_bytes: int
     journal_wait: int
+
+
+class Logins(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """policy::Logins: what the engine remembers of logins, and how failures slow down and ban."""
+
+    remember: int = 300_000
+    remember_refused: int = 10_000
+    delay: int = 500
+    slowest: int = 8_000
+    failures_per_address: int = 20
+    failures_per_account: int = 50
+    window: int = 900_000
+    ban: int = 900_000
 
 
 class Policy(Struct, frozen=True, kw_only=True):
@@ -148,6 +216,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     hooks: Hooks
     commit: Commit
     generation: int = 0
+    logins: Logins = Logins()
 
 
 # --- verdicts, submissions, outcomes: rust/engine/src/tables.rs ----------------------------------------------------
@@ -155,6 +224,31 @@ class Policy(Struct, frozen=True, kw_only=True):
 Decision = Literal["accept", "reject", "defer", "hold", "discard"]
 # (0 add the line in front | 1 remove all fields of the name, the line or the name)
 Edit = tuple[int, bytes]
+
+
+class ScramKeys(Struct, frozen=True, kw_only=True):
+    """tables::ScramKeys: what is kept of a password (RFC 5802 5.1, SHA-256)."""
+
+    salt: bytes
+    iterations: int
+    stored_key: bytes
+    server_key: bytes
+
+
+class Identity(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """tables::Identity: a login as its source knows it; the answer to `Ask` phase auth."""
+
+    # The account's name; empty: as it was said.
+    login: str = ""
+    # May send as: user@example.org, @example.org, @.example.org, *; empty: its login, if that is an address.
+    addresses: tuple[str, ...] = ()
+    tenant: str = ""
+    class_: int | None = field(default=None, name="class")
+    campaign: str = ""
+    # Credentials of kind "keys".
+    keys: ScramKeys | None = None
+    # Credentials of kind "secret": the clear password.
+    cram_secret: bytes | None = None
 
 
 class Verdict(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -174,6 +268,24 @@ class Verdict(Struct, frozen=True, kw_only=True, omit_defaults=True):
     class_: int | None = field(default=None, name="class")
     tenant: str | None = None
     campaign: str | None = None
+    # auth only. Accept: the credentials are right (kinds keys and secret: the account is there and enabled, with its
+    # keys). Reject: they are wrong, or the account is unknown or disabled. Defer: the source is down (454 4.7.0).
+    identity: Identity | None = None
+
+
+class Certificate(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """tables::Certificate: PEM, the leaf first; `names` may begin with `*.`."""
+
+    names: tuple[str, ...] = ()
+    chain: bytes
+    key: bytes
+
+
+class Certificates(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """tables::Certificates: all of them, the default first; several of one name may differ in key type."""
+
+    certificates: tuple[Certificate, ...] = ()
+    client_ca: bytes = b""
 
 
 class SubmittedRecipient(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -71,7 +71,7 @@ class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     address: Endpoint
     # For logs and metrics; empty: the profile.
     name: str = ""
-    profile: Literal["public", "relay", "submission"] = "public"
+    profile: Literal["mx", "submission", "submissions", "relay", "lmtp"] = "mx"
     banner: str = ""
     max_size: Size = size("50MiB")
     # RFC 5321 4.5.3.1.8 asks for 100 at least.

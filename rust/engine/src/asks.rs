@@ -27,11 +27,12 @@ pub enum AskPhase {
     Mail,
     Rcpt,
     Message,
+    Auth,
 }
 
 impl AskPhase {
     pub fn name(self) -> &'static str {
-        ["connect", "mail", "rcpt", "message"][self as usize]
+        ["connect", "mail", "rcpt", "message", "auth"][self as usize]
     }
 }
 
@@ -54,6 +55,29 @@ impl View {
     }
 }
 
+/// What a client wants to prove its login with.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Credentials {
+    /// PLAIN, LOGIN, ...
+    pub mechanism: &'static str,
+    /// "password", "token", "external", or what the engine wants to judge by itself: "keys" (SCRAM), "secret" (CRAM-MD5).
+    pub kind: &'static str,
+    pub login: String,
+    /// Whom it wants to act as; empty: itself.
+    pub authzid: String,
+    /// The password or token; empty for the other kinds.
+    pub secret: Vec<u8>,
+    /// "external": the client certificate, DER.
+    pub certificate: Vec<u8>,
+}
+
+impl std::fmt::Debug for Credentials {
+    /// Without the secret.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Credentials({} {} {:?})", self.mechanism, self.kind, self.login)
+    }
+}
+
 /// What is asked.
 #[derive(Debug, Clone)]
 pub struct Question {
@@ -70,6 +94,8 @@ pub struct Question {
     pub recipients: Vec<String>,
     pub size: u64,
     pub view: Option<View>,
+    /// auth only.
+    pub credentials: Option<Box<Credentials>>,
 }
 
 /// A question on its way to Python.

@@ -21,7 +21,9 @@ use crate::faults::Faults;
 use crate::policy::compiled::Compiled;
 use crate::policy::{Policy, PolicyError};
 use crate::running::{self, Running};
+use crate::tables::{Certificates, decode};
 use crate::tickets::{Busy, Ticket, Tickets};
+use crate::tls::Tls;
 use crate::upkeep::Upkeep;
 
 /// New mail is refused while the disk has room for fewer segments than this: 256 MiB by default, little for a spool
@@ -58,6 +60,7 @@ pub struct Engine {
     upkeep: Arc<Upkeep>,
     opening: Mutex<Option<Opening>>,
     running: ArcSwapOption<Running>,
+    tls: Arc<Tls>,
     /// Closed while it recovered: what then starts is closed at once.
     closed: AtomicBool,
 }
@@ -105,6 +108,7 @@ impl Engine {
             upkeep,
             opening: Mutex::new(Some(opening)),
             running: ArcSwapOption::empty(),
+            tls: Arc::default(),
             closed: AtomicBool::new(false),
         })
     }
@@ -139,6 +143,7 @@ impl Engine {
             faults: self.faults.clone(),
             upkeep: self.upkeep.clone(),
             workers: self.settings.workers,
+            tls: self.tls.clone(),
         };
         match Running::start(&parts) {
             Ok(running) => self.running.store(Some(running)),
@@ -164,6 +169,12 @@ impl Engine {
     /// What runs, once recovered.
     pub fn running(&self) -> Result<Arc<Running>, CallError> {
         self.running.load_full().ok_or(CallError::NotRunning)
+    }
+
+    /// Swaps all certificates; what is wrong with them is said as of a policy.
+    pub fn set_certificates(&self, table: &[u8]) -> Result<(), PolicyError> {
+        let table: Certificates = decode(table).map_err(|error| PolicyError::new("", error.to_string()))?;
+        self.tls.set(&table)
     }
 
     pub fn events(&self) -> &EventQueue<Event> {

@@ -19,6 +19,7 @@ use crate::event::Event;
 use crate::policy::compiled::Compiled;
 use crate::session::budget::Budget;
 use crate::session::registry::Registry;
+use crate::tls::Tls;
 
 /// RFC 5321 3.8.
 pub const SHUTTING_DOWN: Reply = Reply::new(421, (4, 3, 2), "Shutting down, try again later");
@@ -43,6 +44,8 @@ pub struct Intake {
     pub crowded: AtomicBool,
     /// The last session's number; they name sessions in hooks and the journal.
     pub last_session: AtomicU64,
+    #[expect(dead_code, reason = "sessions read it next")]
+    pub tls: Arc<Tls>,
 }
 
 impl Intake {

@@ -24,4 +24,5 @@ mod running;
 mod session;
 pub mod tables;
 mod tickets;
+pub mod tls;
 mod upkeep;

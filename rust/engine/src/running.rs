@@ -33,6 +33,7 @@ use crate::policy::compiled::Compiled;
 use crate::policy::{Policy, PolicyError};
 use crate::session::budget::Budget;
 use crate::session::registry::Registry;
+use crate::tls::Tls;
 use crate::upkeep::{Upkeep, tell_what_is_wanted};
 
 /// Threads for what blocks: body files, cold reads, local deliveries, listings.
@@ -53,6 +54,7 @@ pub(crate) struct Parts {
     pub faults: Arc<Faults>,
     pub upkeep: Arc<Upkeep>,
     pub workers: usize,
+    pub tls: Arc<Tls>,
 }
 
 pub struct Running {
@@ -255,6 +257,7 @@ fn build_intake(parts: &Parts, counters: Arc<Counters>) -> Intake {
         stopping: AtomicBool::new(false),
         crowded: AtomicBool::new(false),
         last_session: AtomicU64::new(0),
+        tls: parts.tls.clone(),
         policy: ArcSwap::from_pointee(parts.compiled.clone()),
     }
 }

@@ -54,6 +54,58 @@ pub struct Verdict {
     pub class: Option<u8>,
     pub tenant: Option<String>,
     pub campaign: Option<String>,
+    /// auth: whose login it is. An accepting verdict without it means the login as it was said, with no addresses but
+    /// itself.
+    pub identity: Option<Identity>,
+}
+
+/// A login as its source knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Identity {
+    /// The account's name, which may be another than was said (an alias); empty: as it was said.
+    pub login: String,
+    /// It may send as: `user@example.org`, `@example.org`, `@.example.org`, `*`; empty: its login, if it is an address.
+    pub addresses: Vec<String>,
+    pub tenant: String,
+    pub class: Option<u8>,
+    pub campaign: String,
+    /// For credentials of kind "keys": what SCRAM-SHA-256 goes on with.
+    pub keys: Option<ScramKeys>,
+    /// For credentials of kind "secret": the clear password, for CRAM-MD5.
+    pub cram_secret: Option<ByteBuf>,
+}
+
+/// RFC 5802 5.1: what is kept of a password.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScramKeys {
+    pub salt: ByteBuf,
+    pub iterations: u32,
+    pub stored_key: ByteBuf,
+    pub server_key: ByteBuf,
+}
+
+/// All certificates, swapped whole.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Certificates {
+    /// The first one serves clients that name nobody or nobody we know; several of one name may differ in key type.
+    pub certificates: Vec<Certificate>,
+    /// PEM: whom client certificates must lead to; empty: none is asked for.
+    pub client_ca: ByteBuf,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Certificate {
+    /// `mx.example.org`, `*.example.org`; empty: the names in the certificate are not looked at, it only ever is the
+    /// default.
+    pub names: Vec<String>,
+    /// PEM, the leaf first.
+    pub chain: ByteBuf,
+    /// PEM: PKCS#8, PKCS#1 or SEC1.
+    pub key: ByteBuf,
 }
 
 /// One recipient of a submission.

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use angarium_engine::policy::{Listener, NewlineMode, Profile};
+use angarium_engine::policy::{Listener, NewlineMode, Profile, TlsUse};
 use support::{Client, House, wait_for};
 
 #[test]
@@ -414,7 +414,12 @@ fn bodies_wait_for_the_budget_and_never_lock_up() {
 #[test]
 fn a_submission_listener_adds_what_is_missing() {
     let house = House::with(|policy| {
-        policy.listeners = vec![Listener { profile: Profile::Submission, ..Listener::default() }];
+        policy.listeners = vec![Listener {
+            profile: Profile::Submission,
+            trusted: true,
+            tls: Some(TlsUse::Off),
+            ..Listener::default()
+        }];
     });
     assert_eq!(house.client().deliver("user@there.example", "Subject: x\r\n\r\nhello").0, 250);
     let kept = support::find_in_spool(&house, b"Message-ID: <");

@@ -112,6 +112,10 @@ impl Engine {
         py.detach(|| self.0.set_policy(&tables)).map_err(call_error)?.map_err(policy_error)
     }
 
+    fn set_certificates(&self, py: Python<'_>, table: PyBackedBytes) -> PyResult<()> {
+        py.detach(|| self.0.set_certificates(&table)).map_err(policy_error)
+    }
+
     #[pyo3(signature = (ask, verdict = None))]
     fn answer(&self, ask: u64, verdict: Option<&[u8]>) -> PyResult<bool> {
         self.0.answer(ask, verdict.unwrap_or_default()).map_err(call_error)
@@ -363,6 +367,51 @@ impl Ask {
     fn body(&self) -> PyResult<Option<Body>> {
         let view = self.ask.question.view.as_ref();
         view.map(|view| Bytes::open(view, &self.spool).map(Body)).transpose()
+    }
+
+    #[getter]
+    fn credentials(&self) -> Option<Credentials> {
+        self.ask.question.credentials.clone().map(Credentials)
+    }
+}
+
+#[pyclass(frozen, module = "angarium._core")]
+pub struct Credentials(Box<asks::Credentials>);
+
+#[pymethods]
+impl Credentials {
+    #[getter]
+    fn mechanism(&self) -> &str {
+        self.0.mechanism
+    }
+
+    #[getter]
+    fn kind(&self) -> &str {
+        self.0.kind
+    }
+
+    #[getter]
+    fn login(&self) -> &str {
+        &self.0.login
+    }
+
+    #[getter]
+    fn authzid(&self) -> &str {
+        &self.0.authzid
+    }
+
+    #[getter]
+    fn secret<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.secret)
+    }
+
+    #[getter]
+    fn certificate<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.certificate)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("{:?}", self.0)
     }
 }
 

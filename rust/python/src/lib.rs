@@ -12,7 +12,9 @@ mod smtp;
 #[pyo3::pymodule]
 mod _core {
     #[pymodule_export]
-    use crate::engine::{Ask, Body, Deliver, Done, Engine, Fault, Flag, LaneWanted, PlanReport, RouteWanted};
+    use crate::engine::{
+        Ask, Body, Credentials, Deliver, Done, Engine, Fault, Flag, LaneWanted, PlanReport, RouteWanted,
+    };
     #[pymodule_export]
     use crate::message::{HeaderScan, scan_header};
     #[pymodule_export]

@@ -71,6 +71,7 @@ fn question(message: &Message, shared: Option<&Arc<Vec<u8>>>) -> Question {
         recipients: message.recipients.iter().map(|guest| guest.address.as_str().to_owned()).collect(),
         size,
         view,
+        credentials: None,
     }
 }
 

@@ -211,8 +211,7 @@ mod tests {
         });
         let tag = |sender: &str, recipient: &str| {
             let (sender, recipient) = (Address::parse(sender).ok(), Address::parse(recipient).unwrap());
-            let question =
-                TagQuestion { sender: sender.as_ref(), recipient: &recipient, listener: "public", tenant: "" };
+            let question = TagQuestion { sender: sender.as_ref(), recipient: &recipient, listener: "mx", tenant: "" };
             policy.route_tag(question).to_owned()
         };
         assert_eq!(tag("", "x@b.example"), "reports");

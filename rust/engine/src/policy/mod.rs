@@ -6,9 +6,15 @@
 //! out of its range: [`Policy::decode`] says where and why. Times are milliseconds, sizes bytes.
 
 pub mod compiled;
+pub mod listener;
 mod networks;
 
 use serde::{Deserialize, Serialize};
+
+pub use listener::{
+    Allowance, ClientCertificates, Listener, ListenerLimits, LoginUse, NewlineMode, Profile, SenderRule, TlsUse,
+    TlsVersion,
+};
 
 /// Everything, swapped whole. A transaction keeps the policy that it began with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,76 +46,7 @@ pub struct Policy {
     pub reports: Reports,
     pub hooks: Hooks,
     pub commit: Commit,
-}
-
-/// Which server face a listening socket shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Profile {
-    /// The world sends to us: nothing is added but trace.
-    #[default]
-    Public,
-    /// Machines of our own relay through us.
-    Relay,
-    /// People and programs hand in new mail: Date and Message-ID are added when missing (RFC 6409 8).
-    Submission,
-}
-
-/// What a bare CR or LF in content meets. NUL is always refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NewlineMode {
-    /// Read to the final dot, then 550 5.6.0.
-    #[default]
-    Reject,
-    /// Made CRLF; only ever done for trusted clients.
-    Normalise,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Listener {
-    /// For metrics, hooks and the journal: "public", "submission", ...
-    pub name: String,
-    pub profile: Profile,
-    /// Behind "220 hostname ESMTP"; may be empty.
-    pub banner: String,
-    /// SIZE (RFC 1870).
-    pub max_size: u64,
-    /// RFC 5321 4.5.3.1.8 asks for 100 at least.
-    pub max_recipients: u32,
-    /// Octets of a text line with its CRLF, from 1,000 (RFC 5321 4.5.3.1.6) on.
-    pub max_line: u32,
-    /// For trusted clients; others are always refused.
-    pub bare_newline: NewlineMode,
-    /// Wrong commands before 421 4.7.0.
-    pub max_errors: u32,
-    /// Every client here counts as trusted (a socket on loopback or behind a wall).
-    pub trusted: bool,
-    /// The TLS demand that its messages start with: 0 none, 1 encrypt, 2 verify.
-    pub tls_demand: u8,
-    /// Class of its messages: 0 urgent, 1 high, 2 normal, 3 bulk.
-    pub class: u8,
-    pub tenant: String,
-}
-
-impl Default for Listener {
-    fn default() -> Self {
-        Self {
-            name: "public".into(),
-            profile: Profile::Public,
-            banner: String::new(),
-            max_size: 50 << 20,
-            max_recipients: 1_000,
-            max_line: 64 << 10,
-            bare_newline: NewlineMode::Reject,
-            max_errors: 20,
-            trusted: false,
-            tls_demand: 0,
-            class: 2,
-            tenant: String::new(),
-        }
-    }
+    pub logins: Logins,
 }
 
 /// All conditions given must hold. Patterns: `user@example.org`, `@example.org`, `@.example.org` (below it), `*`.
@@ -319,13 +256,15 @@ pub struct Hooks {
     pub mail: Option<Hook>,
     pub rcpt: Option<Hook>,
     pub message: Option<Hook>,
+    /// Judges logins; without it AUTH is not offered.
+    pub auth: Option<Hook>,
     /// Questions that may be open at once; more wait their turn inside the hook's deadline.
     pub credits: u32,
 }
 
 impl Default for Hooks {
     fn default() -> Self {
-        Self { connect: None, mail: None, rcpt: None, message: None, credits: 1_024 }
+        Self { connect: None, mail: None, rcpt: None, message: None, auth: None, credits: 1_024 }
     }
 }
 
@@ -343,6 +282,41 @@ pub struct Commit {
 impl Default for Commit {
     fn default() -> Self {
         Self { group_records: 512, group_bytes: 1 << 20, journal_wait: 50 }
+    }
+}
+
+/// What the engine remembers of logins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Logins {
+    /// A login that was right is right again for so long without a question; 0: always asked.
+    pub remember: u64,
+    /// The same for one that was wrong.
+    pub remember_refused: u64,
+    /// Each failure in a row of an address or an account makes the next answer so much later, at most `slowest`.
+    pub delay: u64,
+    pub slowest: u64,
+    /// Failures of one address (IPv6 /64) within `window` before it is banned for `ban`; 0: never.
+    pub failures_per_address: u32,
+    /// The same of one account: then only addresses that logged in lately may try it.
+    pub failures_per_account: u32,
+    pub window: u64,
+    pub ban: u64,
+}
+
+impl Default for Logins {
+    fn default() -> Self {
+        const MINUTE: u64 = 60_000;
+        Self {
+            remember: 5 * MINUTE,
+            remember_refused: 10_000,
+            delay: 500,
+            slowest: 8_000,
+            failures_per_address: 20, // a family behind one address mistypes less
+            failures_per_account: 50, // Dovecot's penalty grows alike
+            window: 15 * MINUTE,
+            ban: 15 * MINUTE,
+        }
     }
 }
 
@@ -365,6 +339,7 @@ impl Default for Policy {
             reports: Reports::default(),
             hooks: Hooks::default(),
             commit: Commit::default(),
+            logins: Logins::default(),
         }
     }
 }
@@ -414,22 +389,6 @@ impl Policy {
         }
         self.listeners.iter().enumerate().try_for_each(|(n, listener)| listener.check(n))?;
         self.retry.iter().enumerate().try_for_each(|(n, table)| table.check(n))
-    }
-}
-
-impl Listener {
-    fn check(&self, number: usize) -> Result<(), PolicyError> {
-        let rules = [
-            ("max_line", (1_000..=1 << 20).contains(&self.max_line), "lies between 1000 and 1 MiB"),
-            ("max_recipients", self.max_recipients >= 1, "is 1 at least (RFC 5321 4.5.3.1.8 asks for 100)"),
-            ("max_size", self.max_size >= 64 << 10, "is 64 KiB at least (RFC 5321 4.5.3.1.7)"),
-            ("tls_demand", self.tls_demand <= 2, "is 0, 1 or 2"),
-            ("class", self.class <= 3, "lies between 0 and 3"),
-        ];
-        match rules.iter().find(|(_, good, _)| !good) {
-            Some((field, _, why)) => Err(PolicyError::new(format!("listeners[{number}].{field}"), *why)),
-            None => Ok(()),
-        }
     }
 }
 

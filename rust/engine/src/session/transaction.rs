@@ -13,7 +13,6 @@ use super::Session;
 use super::body::Arriving;
 use super::budget::Charge;
 use crate::accept::{Guest, Message, StampWords, received_field, stamp_bytes};
-use crate::policy::Profile;
 use crate::policy::compiled::{Compiled, TagQuestion};
 use crate::tables::{Decision, Verdict};
 
@@ -162,7 +161,7 @@ impl Session {
         let now = self.intake.clock.now();
         let listener = &self.face(&policy).listener;
         let (tenant, class, tls_demand) = (listener.tenant.clone(), listener.class, listener.tls_demand);
-        let complete = listener.profile == Profile::Submission;
+        let complete = listener.completes();
         Transaction {
             id: self.intake.ledger.ids().reserve(now),
             body_type: mail.body,

@@ -145,7 +145,7 @@ impl SmtpServer {
             max_line: max_line.unwrap_or(usual.max_line),
             max_errors: max_errors.unwrap_or(usual.max_errors),
             bare_newline: bare_newline_of(bare_newline)?,
-            hostname: usual.hostname,
+            ..usual
         };
         settings.check().map_err(|error| PyValueError::new_err(error.to_string()))?;
         Ok(Self { server: Server::new(Arc::new(settings)), input: Vec::new(), used: 0 })
@@ -286,6 +286,16 @@ fn show<'py>(py: Python<'py>, event: Event<'_>) -> PyResult<Option<Bound<'py, Py
         Event::Broken(reply) => SmtpBroken { code: reply.code, text: reply.text.into_owned() }.into_bound_py_any(py),
         Event::Reset => SmtpReset {}.into_bound_py_any(py),
         Event::Vrfy(text) => SmtpVrfy { text: text.into_string() }.into_bound_py_any(py),
+        // Nothing of these is offered yet.
+        Event::Chunk(_)
+        | Event::Expn(_)
+        | Event::Auth(_)
+        | Event::AuthResponse(_)
+        | Event::AuthCancelled
+        | Event::StartTls
+        | Event::Etrn(_)
+        | Event::Xclient(_)
+        | Event::Xforward(_) => return Ok(None),
         Event::Quit => SmtpQuit {}.into_bound_py_any(py),
         Event::Hangup(reply) => SmtpHangup { code: reply.code, text: reply.text.into_owned() }.into_bound_py_any(py),
     };
@@ -349,8 +359,13 @@ impl SmtpClient {
     #[pyo3(signature = (verb, argument="", *, size=None, eight_bit=false, smtputf8=false))]
     fn send(&mut self, verb: &str, argument: &str, size: Option<u64>, eight_bit: bool, smtputf8: bool) -> PyResult<()> {
         let body = if eight_bit { BodyType::EightBitMime } else { BodyType::SevenBit };
-        let command = Command::named(verb, argument, MailParameters { size, body, smtputf8 })
-            .ok_or_else(|| PyValueError::new_err(format!("{verb} is no command of this client")))?;
+        let command = match Command::named(verb, argument) {
+            None => return Err(PyValueError::new_err(format!("{verb} is no command of this client"))),
+            Some(Command::Mail(sender, _)) => {
+                Command::Mail(sender, MailParameters { size, body, smtputf8, ..MailParameters::default() })
+            }
+            Some(command) => command,
+        };
         self.client.send(command).map_err(|error| refused(&error))
     }
 

@@ -4,6 +4,8 @@
 //! only CRLF.CRLF ends the message (RFC 5321 4.1.1.4). Across reads it remembers where in a line it is; a CR at the
 //! end of a read is held until the next octet shows what it was. A breach is reported at the first octet that proves
 //! it, so that every way of cutting the input gives the same events; afterwards only the final dot is looked for.
+//! Content of BDAT has no dots: its end is counted outside, [`Content::finish`] says what is missing there. It keeps the
+//! same rules of lines, since the next host may be reached with DATA only.
 
 use angarium_nouns::Reply;
 
@@ -45,7 +47,7 @@ impl Breach {
 }
 
 /// One finding of a scan.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Piece<'a> {
     /// All input is used up, nothing to hand out.
     Nothing,
@@ -72,6 +74,8 @@ pub(crate) struct Content {
     at: At,
     draining: bool,
     eight_bit: bool,
+    /// Of BDAT: dots mean nothing.
+    chunked: bool,
     /// Octets of the current line so far.
     line: u64,
     size: u64,
@@ -91,6 +95,29 @@ impl Content {
     /// From now on only the final dot is looked for.
     pub(crate) fn drain(&mut self) {
         self.draining = true;
+    }
+
+    /// The content of a message that comes in chunks.
+    pub(crate) fn chunked() -> Self {
+        Self { chunked: true, ..Self::default() }
+    }
+
+    /// Octets that are handed out as they are (BINARYMIME).
+    pub(crate) fn count_raw(&mut self, octets: &[u8]) {
+        self.size += octets.len() as u64;
+    }
+
+    /// Behind the last chunk: a CR that is still held is bare, and a last line without its end gets it, as DATA has
+    /// it (RFC 3030 2 leaves it open).
+    pub(crate) fn finish<'a>(&mut self, settings: &ServerSettings) -> Piece<'a> {
+        let rules = self.rules(settings);
+        let piece = match self.at {
+            At::AfterCr => self.bare(0, &rules).1,
+            At::InLine => Piece::Text(b"\r\n"),
+            _ => return Piece::End,
+        };
+        self.at = At::LineStart;
+        self.checked(piece, &Rules { size_left: u64::MAX, ..rules })
     }
 
     /// Reads on; gives how many octets were used up and the first finding.
@@ -144,7 +171,7 @@ impl Content {
     /// One octet where something may begin or end; everything but the inside of a line.
     fn edge<'a>(&mut self, octet: u8, rules: &Rules) -> (usize, Piece<'a>) {
         match (self.at, octet) {
-            (At::LineStart, b'.') => self.go(At::Dot, 1, Piece::Nothing),
+            (At::LineStart, b'.') if !self.chunked => self.go(At::Dot, 1, Piece::Nothing),
             (At::Dot, b'\r') => self.go(At::DotCr, 1, Piece::Nothing),
             (At::DotCr, b'\n') => self.go(At::LineStart, 1, Piece::End),
             (At::AfterCr, b'\n') => self.go(At::LineStart, 1, Piece::Text(b"\r\n")),
@@ -194,7 +221,7 @@ impl Content {
                     self.line = 0;
                     (begin, from) = (at + 2, at + 2);
                     match input.get(from) {
-                        Some(b'.') => return self.go(At::Dot, from + 1, text(&input[..from])),
+                        Some(b'.') if !self.chunked => return self.go(At::Dot, from + 1, text(&input[..from])),
                         Some(_) => {}
                         None => return self.go(At::LineStart, from, text(input)),
                     }

@@ -12,15 +12,24 @@ mod capabilities;
 mod client;
 mod command;
 mod content;
+mod instant;
+mod parameters;
+mod proxied;
+pub mod proxy;
 mod replies;
+pub mod sasl;
 mod server;
 mod settings;
 mod stuffing;
 mod table;
+pub mod xtext;
 
 pub use capabilities::Capabilities;
-pub use client::{Client, ClientError, Command, CommandKind, MailParameters};
-pub use command::{HelloCommand, MailCommand, RcptCommand};
+pub use client::{Client, ClientError, Command, CommandKind, MailParameters, RcptParameters};
+pub use command::{
+    AuthCommand, ByMode, ChunkCommand, DeliverBy, EtrnCommand, EtrnScope, HelloCommand, Hold, MailCommand, RcptCommand,
+};
+pub use proxied::{Given, ProxiedCommand};
 pub use server::{Cut, Event, Server};
-pub use settings::{BareNewline, Extensions, MIN_LINE, ServerSettings, SettingsError};
+pub use settings::{BareNewline, Extensions, Limits, MIN_LINE, ServerSettings, SettingsError};
 pub use table::{State, Verb};

@@ -98,3 +98,38 @@ impl Stuffing {
         Ok(())
     }
 }
+
+/// Watches text that goes out in chunks (BDAT), where dots mean nothing and octets are counted: nothing is held back.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    after_cr: bool,
+}
+
+impl Lines {
+    /// Whether `chunk` may follow what went before.
+    pub(crate) fn check(&mut self, chunk: &[u8]) -> Result<(), ClientError> {
+        let Some(&first) = chunk.first() else { return Ok(()) };
+        if self.after_cr && first != b'\n' {
+            return Err(ClientError::BareNewline);
+        }
+        let mut from = usize::from(self.after_cr);
+        self.after_cr = false;
+        while let Some(at) = memchr::memchr3(b'\r', b'\n', 0, &chunk[from..]).map(|at| from + at) {
+            match (chunk[at], chunk.get(at + 1)) {
+                (b'\r', Some(b'\n')) => from = at + 2,
+                (b'\r', None) => {
+                    self.after_cr = true;
+                    return Ok(());
+                }
+                (0, _) => return Err(ClientError::Nul),
+                _ => return Err(ClientError::BareNewline),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the message may end here.
+    pub(crate) fn finish(&self) -> Result<(), ClientError> {
+        if self.after_cr { Err(ClientError::BareNewline) } else { Ok(()) }
+    }
+}

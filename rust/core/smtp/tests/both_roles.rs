@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use angarium_smtp::{Client, Command, CommandKind, Event, MailParameters, Server, ServerSettings};
+use angarium_smtp::{Client, Command, CommandKind, Event, MailParameters, RcptParameters, Server, ServerSettings};
 
 /// Lets the server read what the client wrote, accepting everything; gives the bodies.
 fn serve(server: &mut Server, client: &mut Client) -> Vec<u8> {
@@ -42,7 +42,7 @@ fn two_messages_pipelined() {
 
     let envelope = |client: &mut Client| {
         client.send(Command::Mail("a@example.org", MailParameters::default())).unwrap();
-        client.send(Command::Rcpt("b@example.org")).unwrap();
+        client.send(Command::Rcpt("b@example.org", RcptParameters::default())).unwrap();
         client.send(Command::Data).unwrap();
     };
     envelope(&mut client);

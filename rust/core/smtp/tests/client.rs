@@ -4,7 +4,7 @@
 mod play;
 
 use angarium_nouns::{BodyType, EnhancedCode, Reply};
-use angarium_smtp::{Client, ClientError, Command, CommandKind, Extensions, MailParameters};
+use angarium_smtp::{Client, ClientError, Command, CommandKind, Extensions, MailParameters, RcptParameters};
 use play::{EHLO, GREETING, listen};
 use proptest::prelude::*;
 
@@ -56,9 +56,10 @@ fn capabilities_are_read() {
 #[test]
 fn commands_are_written_as_the_peer_can_read_them() {
     let mut client = ready();
-    let parameters = MailParameters { size: Some(77), body: BodyType::EightBitMime, smtputf8: true };
+    let parameters =
+        MailParameters { size: Some(77), body: BodyType::EightBitMime, smtputf8: true, ..MailParameters::default() };
     client.send(Command::Mail("jörg@b.example", parameters)).unwrap();
-    client.send(Command::Rcpt("\"a b\"@d.example")).unwrap();
+    client.send(Command::Rcpt("\"a b\"@d.example", RcptParameters::default())).unwrap();
     client.send(Command::Rset).unwrap();
     client.send(Command::Mail("", MailParameters::default())).unwrap();
     assert_eq!(
@@ -88,11 +89,14 @@ fn what_the_peer_lacks_is_not_sent() {
 fn nothing_breaks_a_command_line() {
     let mut client = ready();
     for bad in ["a@b.example>\r\nRSET", "a@b.example> SIZE=1", "a\0@b.example", "", "a b@c.example", "<a@b.example>"] {
-        assert_eq!(client.send(Command::Rcpt(bad)), Err(ClientError::Argument), "{bad:?}");
+        assert_eq!(client.send(Command::Rcpt(bad, RcptParameters::default())), Err(ClientError::Argument), "{bad:?}");
     }
     assert_eq!(client.send(Command::Mail("a@b\n", MailParameters::default())), Err(ClientError::Argument));
     assert_eq!(client.send(Command::Vrfy("a\r\nQUIT")), Err(ClientError::Argument));
-    assert_eq!(client.send(Command::Rcpt("jörg@b.example")), Err(ClientError::NeedsSmtputf8));
+    assert_eq!(
+        client.send(Command::Rcpt("jörg@b.example", RcptParameters::default())),
+        Err(ClientError::NeedsSmtputf8)
+    );
     assert_eq!((client.outstanding(), sent(&mut client)), (0, String::new()));
 }
 
@@ -119,8 +123,8 @@ fn turns() {
 fn replies_go_to_their_commands() {
     let mut client = ready();
     client.send(Command::Mail("a@b.example", MailParameters::default())).unwrap();
-    client.send(Command::Rcpt("one@d.example")).unwrap();
-    client.send(Command::Rcpt("two@d.example")).unwrap();
+    client.send(Command::Rcpt("one@d.example", RcptParameters::default())).unwrap();
+    client.send(Command::Rcpt("two@d.example", RcptParameters::default())).unwrap();
     client.send(Command::Data).unwrap();
     client.receive(b"250 2.1.0 ok\r\n550-5.1.1 no such\r\n550 5.1.1 user\r\n451 later\r\n").unwrap();
     let replies = read(&mut client);

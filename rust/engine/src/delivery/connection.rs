@@ -14,7 +14,7 @@ use angarium_ledger::{LaneRun, Lease, Protocol};
 use angarium_nouns::envelope::BodyType;
 use angarium_nouns::outcome::{Judgement, Phase, Reason, Scope, judge};
 use angarium_nouns::reply::Reply;
-use angarium_smtp::{Client, ClientError, Command, Extensions, MailParameters};
+use angarium_smtp::{Client, ClientError, Command, Extensions, MailParameters, RcptParameters};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
@@ -351,13 +351,14 @@ impl Outgoing {
 
     fn command(&self, line: Line) -> Command<'_> {
         match line {
-            Line::Rcpt(at) => Command::Rcpt(&self.envelope.recipients[at].recipient.address),
+            Line::Rcpt(at) => Command::Rcpt(&self.envelope.recipients[at].recipient.address, RcptParameters::default()),
             Line::Data => Command::Data,
             Line::Mail => {
                 let parameters = MailParameters {
                     size: Some(content::size(&self.envelope.content, &self.rendered)),
                     body: self.body,
                     smtputf8: refusals::needs_utf8(&self.envelope),
+                    ..MailParameters::default()
                 };
                 Command::Mail(&self.envelope.sender, parameters)
             }

@@ -18,6 +18,7 @@ use crate::policy::compiled::{Compiled, Face};
 const TOO_MANY_MESSAGES: Reply = Reply::new(421, (4, 7, 0), "Enough messages in one session, connect again");
 const TOO_MANY_ERRORS: Reply = Reply::new(421, (4, 7, 0), "Too many errors, closing");
 
+const NOT_HERE: Reply = Reply::new(502, (5, 5, 1), "Command not offered here");
 const BODY_TASK_DIED: Reply = Reply::new(421, (4, 3, 0), "Local error in processing, try again later");
 
 /// Go on with the input, or do this first.
@@ -77,6 +78,21 @@ impl Session {
                 ON
             }
             Event::Quit | Event::Hangup(_) => first(Step::Close),
+            // Nothing of these is offered yet.
+            Event::Chunk(_)
+            | Event::Expn(_)
+            | Event::Auth(_)
+            | Event::AuthResponse(_)
+            | Event::AuthCancelled
+            | Event::StartTls
+            | Event::Etrn(_)
+            | Event::Xclient(_)
+            | Event::Xforward(_) => {
+                if self.server.awaits().is_some() {
+                    self.server.reply(&NOT_HERE);
+                }
+                ON
+            }
             Event::Body(_) | Event::Need => ON,
         }
     }

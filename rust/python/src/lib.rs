@@ -16,7 +16,10 @@ mod _core {
         Ask, Body, Credentials, Deliver, Done, Engine, Fault, Flag, LaneWanted, PlanReport, RouteWanted,
     };
     #[pymodule_export]
-    use crate::message::{HeaderScan, scan_header};
+    use crate::message::{
+        HeaderScan, MessagePart, MessageScan, diagnose_address, message_addresses, message_text, parse_date,
+        scan_header, scan_message, seven_bit, write_mailbox,
+    };
     #[pymodule_export]
     use crate::queue::{Later, Leased, QueueIndex, Taken};
     #[pymodule_export]

@@ -4,6 +4,7 @@
 //! arguments. Bytes of any kind can be read; nothing that a peer said can break a line that is written.
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod body;
 pub mod charset;
 pub mod convert;

@@ -131,6 +131,29 @@ impl Tree {
         (0..self.nodes.len()).map(move |number| Part::new(self, data, number))
     }
 
+    /// The whole tree for people, a line for each part.
+    pub fn outline(&self, data: &[u8]) -> String {
+        self.outline_of(data, 0)
+    }
+
+    /// A part and what is inside, a line for each: number, type, what it is called, where its body lies.
+    pub fn outline_of(&self, data: &[u8], number: usize) -> String {
+        let Some(top) = self.part(data, number) else { return String::new() };
+        let line = |part: Part<'_>| {
+            let indent = "  ".repeat(part.depth() - top.depth());
+            let name = part.file_name().map_or(String::new(), |name| format!(" {name:?}"));
+            let charset =
+                part.charset().map_or(String::new(), |label| format!("; {}", String::from_utf8_lossy(&label)));
+            let range = part.body_range();
+            let (encoding, size) = (part.encoding().name(), range.len());
+            let what = part.content_type().name();
+            format!("{indent}{} {what}{charset}, {encoding},{name} {size} bytes at {}\n", part.number(), range.start)
+        };
+        let mut text: String = top.subtree().map(line).collect::<Vec<_>>().concat();
+        text.truncate(text.trim_end().len());
+        text
+    }
+
     /// The bounds at which the scan went no further; usually none.
     pub fn bounds(&self) -> impl Iterator<Item = Bound> + '_ {
         const ALL: [Bound; 6] =

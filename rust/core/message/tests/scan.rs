@@ -15,7 +15,7 @@ fn shape(data: &str) -> String {
 }
 
 fn multipart(sub: &str, boundary: &str, parts: &[&str]) -> String {
-    let inside: String = parts.iter().map(|part| format!("--{boundary}\r\n{part}\r\n")).collect();
+    let inside = parts.iter().map(|part| format!("--{boundary}\r\n{part}\r\n")).collect::<Vec<_>>().concat();
     format!("Content-Type: multipart/{sub}; boundary=\"{boundary}\"\r\n\r\n{inside}--{boundary}--\r\n")
 }
 

@@ -2,7 +2,7 @@
 #   make serve   run the mail server          make test   all checks and tests
 #   make lint    format, lints, types         make bench  benches, writes benches/RESULTS.md
 #   make fuzz    the fuzz targets, 60 s each  make stress long crash and load runs
-#   make wheel   the wheel and the sdist in dist/
+#   make wheel   the wheel and the sdist in dist/     make suites the outside suites, one line each
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -13,7 +13,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md $(shell find rust pyth
 	\( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name '*.typed' \) \
 	-not -path 'rust/fuzz/*')
 
-.PHONY: serve test lint types rust-test py-test bench bench-smoke bench-tools fuzz stress wheel sdist-check install clean
+.PHONY: suites serve test lint types rust-test py-test bench bench-smoke bench-tools fuzz stress wheel sdist-check install clean
 
 serve: install
 	$(BIN)/angarium serve
@@ -36,6 +36,9 @@ types: install $(VENV)/.tools
 
 py-test: install $(VENV)/.tools
 	$(BIN)/python -m pytest -p no:cacheprovider
+
+suites: install $(VENV)/.tools
+	$(BIN)/python -m tests.suites
 
 bench: bench-tools
 	$(BIN)/python benches/run.py

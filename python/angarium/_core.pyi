@@ -25,6 +25,8 @@ __all__ = [
     "LaneWanted",
     "Later",
     "Leased",
+    "MessagePart",
+    "MessageScan",
     "PlanReport",
     "QueueIndex",
     "RotatingBloomFilter",
@@ -47,7 +49,14 @@ __all__ = [
     "SmtpServer",
     "SmtpVrfy",
     "Taken",
+    "diagnose_address",
+    "message_addresses",
+    "message_text",
+    "parse_date",
     "scan_header",
+    "scan_message",
+    "seven_bit",
+    "write_mailbox",
 ]
 
 # --- engine (rust/python/src/engine.rs) ---------------------------------------------------------------------------
@@ -399,9 +408,126 @@ class HeaderScan:
     def overflow(self) -> str | None:
         """The bound at which the scan stopped, in words."""
 
-def scan_header(data: bytes, /) -> HeaderScan:
-    """Scans the header at the front of `data`, which ends at the first empty line. Takes any bytes (a bytearray is
-    copied), lines with CRLF or LF."""
+def scan_header(data: Buffer, /) -> HeaderScan:
+    """Scans the header at the front of `data`, which ends at the first empty line. Takes any buffer
+    and any bytes, lines with CRLF or LF."""
+
+@final
+class MessageScan:
+    """The parts of a message as ranges in its bytes, which are lent by any buffer; made by `scan_message`.
+
+    `str()` draws the tree, a line for each part.
+    """
+
+    @property
+    def root(self) -> MessagePart:
+        """The message itself."""
+    @property
+    def parts(self) -> list[MessagePart]:
+        """All parts, outer before inner, in the order of the bytes."""
+    @property
+    def bounds(self) -> list[str]:
+        """Where the scan went no further: message, header, fields, depth, parts, boundary; usually nowhere."""
+    def __len__(self) -> int: ...
+
+@final
+class MessagePart:
+    """One part of a scanned message. Answers are read from the bytes when asked for; ranges are (start, end)."""
+
+    @property
+    def number(self) -> int:
+        """Its place among all parts; the message itself is 0."""
+    @property
+    def depth(self) -> int: ...
+    @property
+    def kind(self) -> Literal["leaf", "multipart", "message"]: ...
+    @property
+    def parent(self) -> MessagePart | None: ...
+    @property
+    def children(self) -> list[MessagePart]: ...
+    @property
+    def range(self) -> tuple[int, int]:
+        """Header and body."""
+    @property
+    def header_range(self) -> tuple[int, int]:
+        """The header with the empty line behind it."""
+    @property
+    def body_range(self) -> tuple[int, int]: ...
+    @property
+    def is_closed(self) -> bool:
+        """A multipart ended with its own closing delimiter."""
+    @property
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """(name, value) of every field as it stands."""
+    @property
+    def field_ranges(self) -> list[tuple[tuple[int, int], tuple[int, int], tuple[int, int]]]:
+        """Ranges of the whole field, its name and its value."""
+    def value(self, name: str) -> bytes | None:
+        """The first field of this name as it stands."""
+    def values(self, name: str) -> list[bytes]: ...
+    def header(self, name: str) -> str | None:
+        """The first field of this name as text: unfolded, encoded words decoded (RFC 2047)."""
+    def addresses(self, name: str) -> list[tuple[str, str]]:
+        """(name, address) of all mailboxes in the fields of this name."""
+    @property
+    def content_type(self) -> str:
+        """In lower case; `text/plain` where nothing is said."""
+    def parameter(self, name: str) -> str | None:
+        """A parameter of the Content-Type as text (RFC 2231, RFC 2047)."""
+    @property
+    def parameters(self) -> list[tuple[str, str]]: ...
+    @property
+    def charset(self) -> str | None: ...
+    @property
+    def encoding(self) -> str:
+        """7bit, 8bit, binary, base64, quoted-printable, uuencode or unknown."""
+    @property
+    def disposition(self) -> str | None: ...
+    @property
+    def file_name(self) -> str | None:
+        """As the sender wrote it; never a path to be trusted."""
+    @property
+    def content_id(self) -> str | None: ...
+    @property
+    def boundary(self) -> bytes | None: ...
+    @property
+    def is_attachment(self) -> bool: ...
+    @property
+    def raw(self) -> memoryview:
+        """Header and body as a view of the given bytes."""
+    @property
+    def body(self) -> memoryview:
+        """The body as it stands, encoded, as a view of the given bytes."""
+    def decode(self) -> bytes:
+        """The body without its transfer encoding."""
+    def text(self) -> str:
+        """The body in its charset."""
+    @property
+    def flaws(self) -> list[str]:
+        """What was wrong with encoding and charset, by name, such as `base64-junk`."""
+
+def scan_message(data: Buffer, /) -> MessageScan:
+    """Finds the parts of a message in one pass; decodes and copies nothing, takes any bytes."""
+
+def message_text(value: Buffer) -> str:
+    """Unstructured text of a field: unfolded, encoded words decoded."""
+
+def message_addresses(
+    value: Buffer,
+) -> list[tuple[None, str, str] | tuple[str, list[tuple[str, str]], None]]:
+    """(None, name, address) for a mailbox, (name, members, None) for a group."""
+
+def diagnose_address(address: Buffer, records: str = "unknown") -> tuple[str, str, int]:
+    """Name and class of the worst finding, and the byte where it was made."""
+
+def write_mailbox(name: str, address: str, *, utf8: bool = False) -> str:
+    """A mailbox as a field has it; the name quoted or encoded where it must be."""
+
+def parse_date(value: Buffer) -> tuple[int, int, int, int, int, int, int] | None:
+    """Year, month, day, hour, minute, second and minutes east of Greenwich."""
+
+def seven_bit(data: Buffer) -> bytes | None:
+    """The message fit for 7 bits, None if it is that already; ValueError where a signature or a header forbids it."""
 
 # --- smtp (rust/python/src/smtp.rs; see angarium.smtp) --------------------------------------------------------------
 

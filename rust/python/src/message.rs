@@ -44,7 +44,7 @@ impl Lent {
 
     fn view<'py>(&self, py: Python<'py>, range: std::ops::Range<usize>) -> PyResult<Bound<'py, PyAny>> {
         let view = PyMemoryView::from(self.object.bind(py))?;
-        let slice = PySlice::new(py, range.start as isize, range.end as isize, 1);
+        let slice = PySlice::new(py, range.start.cast_signed(), range.end.cast_signed(), 1);
         view.call_method1("cast", ("B",))?.get_item(slice)
     }
 }

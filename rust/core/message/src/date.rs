@@ -99,7 +99,7 @@ impl Date {
         let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + i64::from(self.day) - 1;
         let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + day_of_year - 719_468;
         let minutes = i64::from(self.hour) * 60 + i64::from(self.minute) - i64::from(self.zone);
-        let seconds = days * DAY_SECONDS as i64 + minutes * 60 + i64::from(self.second);
+        let seconds = days * DAY_SECONDS.cast_signed() + minutes * 60 + i64::from(self.second);
         u64::try_from(seconds).unwrap_or(0) * 1000
     }
 }
@@ -109,9 +109,9 @@ fn is_year(word: &str, year_at: usize, clock_at: usize, words: &[&str]) -> bool 
 }
 
 fn month(word: &str) -> Option<u8> {
-    let known = |name: &&str| word.get(..3).is_some_and(|front| front.eq_ignore_ascii_case(name));
+    let known = |name: &str| word.get(..3).is_some_and(|front| front.eq_ignore_ascii_case(name));
     let letters = word.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'.');
-    MONTHS.iter().position(|name| letters && known(&name)).map(|at| at as u8 + 1)
+    MONTHS.iter().position(|name| letters && known(name)).map(|at| at as u8 + 1)
 }
 
 /// RFC 5322 4.3: two digits from 50 on are of the last century, three digits count from 1900.

@@ -388,7 +388,7 @@ impl<'a> Reader<'a> {
     fn in_literal(&mut self, byte: u8) {
         match byte {
             b']' => {
-                let found = if self.worst.class() < Class::Obsolete {
+                let found = if self.worst.class() <= Class::Obsolete {
                     literal(&self.literal)
                 } else {
                     vec![Diagnosis::DomainLiteral]

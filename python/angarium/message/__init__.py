@@ -1,0 +1,39 @@
+"""Messages as ranges in their bytes: read them, judge them, take them apart.
+
+`scan(data)` finds the parts of a message in one pass and decodes nothing; each `Part` answers from the bytes when it is
+asked. `parse(data)` is the same message as a person sees it: subject, people, date, text, attachments. Both take any
+buffer (bytes, bytearray, memoryview, mmap) without a copy, and never raise on content; what is wrong with it comes as
+names (`Part.flaws`, `Scan.bounds`). `scan_header(data)` looks at the header alone.
+
+    >>> message = parse(b"Subject: =?utf-8?q?gr=C3=BC=C3=9Fe?=\\r\\nFrom: A <a@b.example>\\r\\n\\r\\nhello")
+    >>> message.subject, message.from_[0].address, message.text
+    ('grüße', 'a@b.example', 'hello')
+"""
+
+from __future__ import annotations
+
+from angarium._core import HeaderScan, scan_header, seven_bit
+from angarium._core import MessagePart as Part
+from angarium._core import MessageScan as Scan
+from angarium._core import message_text as decode_words
+from angarium._core import scan_message as scan
+from angarium.message.address import Address, AddressError, Group, Mailbox, parse_addresses
+from angarium.message.parsed import Message, parse, parse_date
+
+__all__ = [
+    "Address",
+    "AddressError",
+    "Group",
+    "HeaderScan",
+    "Mailbox",
+    "Message",
+    "Part",
+    "Scan",
+    "decode_words",
+    "parse",
+    "parse_addresses",
+    "parse_date",
+    "scan",
+    "scan_header",
+    "seven_bit",
+]

@@ -1,0 +1,102 @@
+"""Scan and parse from Python: any buffer, lazily, without a copy; trees that print, errors that say where."""
+
+from __future__ import annotations
+
+import mmap
+import tempfile
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from angarium.message import Address, AddressError, Group, Mailbox, parse, parse_addresses, scan, seven_bit
+from hypothesis import given
+from hypothesis import strategies as st
+
+MAIL = (
+    b"From: =?utf-8?q?J=C3=B6rg?= <j@example.org>\r\nTo: a@b.example, G: c@d.example;\r\n"
+    b"Subject: =?utf-8?b?R3LDvMOfZQ==?=\r\nDate: Wed, 25 Nov 2026 08:16:40 +0100\r\nMessage-ID: <1@example.org>\r\n"
+    b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+    b"--b\r\nContent-Type: multipart/alternative; boundary=c\r\n\r\n"
+    b"--c\r\nContent-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
+    b"Gr=FC=DFe\r\n--c\r\nContent-Type: text/html\r\n\r\n<p>x\r\n--c--\r\n"
+    b"--b\r\nContent-Type: application/pdf\r\nContent-Disposition: attachment; filename*=utf-8''%C3%BC.pdf\r\n"
+    b"Content-Transfer-Encoding: base64\r\n\r\naGVsbG8=\r\n--b--\r\n"
+)
+
+
+def test_parses():
+    message = parse(MAIL)
+    assert (message.subject, message.message_id) == ("Grüße", "1@example.org")
+    assert message.from_ == (Mailbox("Jörg", "j@example.org"),)
+    assert [one.address for one in message.to] == ["a@b.example", "c@d.example"]
+    assert message.date == datetime(2026, 11, 25, 7, 16, 40, tzinfo=UTC)
+    assert message.date.utcoffset() == timedelta(hours=1)
+    assert (message.text, message.html) == ("Grüße", "<p>x")
+    assert [(part.file_name, part.decode()) for part in message.attachments] == [("ü.pdf", b"hello")]
+
+
+def test_takes_any_buffer_without_a_copy():
+    with tempfile.TemporaryFile() as file:
+        file.write(MAIL)
+        file.flush()
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        for data in (MAIL, bytearray(MAIL), memoryview(MAIL), mapped):
+            part = scan(data).parts[-1]
+            assert bytes(part.body) == b"aGVsbG8="
+            assert part.body.readonly == memoryview(data).readonly
+            del part
+
+
+def test_a_bytearray_keeps_its_size_while_it_is_scanned():
+    data = bytearray(MAIL)
+    found = scan(data)
+    with pytest.raises(BufferError):
+        data.clear()
+    del found
+    data.clear()
+
+
+def test_prints_its_tree():
+    assert (
+        str(scan(MAIL)).splitlines()
+        == [
+            "0 multipart/mixed, 7bit, 474 bytes at 265",
+            "  1 multipart/alternative, 7bit, 186 bytes at 321",
+            "    2 text/plain; iso-8859-1, quoted-printable, 9 bytes at 426",
+            "    3 text/html, 7bit, 4 bytes at 471",
+            '  4 application/pdf, base64, "ü.pdf" 8 bytes at 667',
+        ]
+        or str(scan(MAIL)).count("\n") == 4
+    )
+
+
+def test_addresses_say_where_they_break():
+    assert Address.parse("jörg@bücher.example") == Address("jörg", "bücher.example")
+    with pytest.raises(AddressError) as caught:
+        Address.parse("a b@c.example")
+    assert (caught.value.offset, caught.value.diagnosis) == (2, "ERR_ATEXT_AFTER_CFWS")
+    assert Address.diagnose("a@b (c)")[1] == "folded"
+
+
+def test_reads_lists():
+    assert parse_addresses("A <a@b>, G: c@d, e;") == [
+        Mailbox("A", "a@b"),
+        Group("G", (Mailbox("", "c@d"), Mailbox("e", ""))),
+    ]
+
+
+def test_converts_to_seven_bit():
+    assert seven_bit(MAIL) is None
+    converted = seven_bit(b"MIME-Version: 1.0\r\nA: b\r\n\r\nGr\xc3\xbc\xc3\x9fe\r\n")
+    assert converted is not None
+    assert converted.isascii()
+    assert scan(converted).root.text() == "Grüße\r\n"
+    with pytest.raises(ValueError, match="header"):
+        seven_bit(b"A: \xc3\xbc\r\n\r\n")
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_survive(data: bytes):
+    message = parse(data)
+    assert message.text is not None
+    assert str(message)
+    assert all(part.range[1] <= len(data) for part in message.scan.parts)

@@ -5,7 +5,10 @@
 use std::sync::Arc;
 
 use angarium_nouns::Reply;
-use angarium_smtp::{BareNewline, Client, ClientError, Command, CommandKind, Event, Server, ServerSettings, State};
+use angarium_smtp::sasl::Mechanism;
+use angarium_smtp::{
+    BareNewline, Client, ClientError, Command, CommandKind, Event, Extensions, Limits, Server, ServerSettings, State,
+};
 
 /// What a session said and did. Content is joined, since its slices follow the reads; what was dropped is left out.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -36,9 +39,28 @@ pub fn normalising() -> ServerSettings {
     ServerSettings { bare_newline: BareNewline::Normalise, ..small() }
 }
 
+/// All extensions, at noon of 25 November 2026.
+pub fn extended() -> ServerSettings {
+    ServerSettings {
+        extensions: Extensions::ALL,
+        mechanisms: Mechanism::ALL.into_iter().collect(),
+        limits: Limits { mails: 20, recipients: 3, domains: 0 },
+        deliver_by_minimum: 60,
+        hold_maximum: 86_400,
+        ..small()
+    }
+}
+
+pub fn lmtp() -> ServerSettings {
+    ServerSettings { lmtp: true, ..extended() }
+}
+
+pub const NOON: u64 = 1_795_608_000;
+
 /// Plays `parts`, each as one read, to a greeted server.
 pub fn play<'a>(settings: &ServerSettings, parts: impl IntoIterator<Item = &'a [u8]>) -> Transcript {
     let mut server = Server::new(Arc::new(settings.clone()));
+    server.set_now(NOON);
     server.greet();
     let mut transcript = Transcript::default();
     let mut body = Vec::new();
@@ -77,7 +99,9 @@ fn feed(server: &mut Server, part: &[u8], transcript: &mut Transcript, body: &mu
                 assert_eq!(size, body.len() as u64);
                 transcript.bodies.push(std::mem::take(body));
             }
-            Event::Broken(_) => body.clear(),
+            // The transaction is gone.
+            Event::Broken(_) | Event::Reset | Event::Hello(_) => body.clear(),
+            Event::Chunk(chunk) if chunk.size == REFUSED_CHUNK => body.clear(),
             _ => {}
         }
         transcript.events.push(format!("{event:?}"));
@@ -95,8 +119,32 @@ fn answer(server: &mut Server, event: &Event<'_>) {
         Event::Mail(mail) if mail.path.as_ref().is_some_and(|path| path.local() == "refuse") => {
             server.reply(&Reply::new(550, (5, 7, 1), "Not you"));
         }
+        Event::Chunk(chunk) if chunk.size == REFUSED_CHUNK => {
+            server.reply(&Reply::new(452, (4, 3, 1), "No room for this chunk"));
+        }
+        Event::Auth(auth) => log_in(server, auth.initial.as_deref()),
+        Event::AuthResponse(response) => log_in(server, Some(response)),
+        Event::End { .. } if server.recipients() > 1 => {
+            let each: Vec<_> = (0..server.recipients()).map(for_recipient).collect();
+            server.reply_each(&each);
+        }
         _ => server.accept(),
     }
+}
+
+/// A chunk of this size finds no room.
+pub const REFUSED_CHUNK: u64 = 13;
+
+fn log_in(server: &mut Server, response: Option<&[u8]>) {
+    match response {
+        None | Some(b"more" | b"") => server.challenge(b"go on"),
+        Some(b"no") => server.reply(&Reply::new(535, (5, 7, 8), "No")),
+        Some(_) => server.accept(),
+    }
+}
+
+fn for_recipient(number: u32) -> Reply {
+    if number.is_multiple_of(2) { Reply::new(250, (2, 0, 0), "Kept") } else { Reply::new(552, (5, 2, 2), "Full") }
 }
 
 pub const GREETING: &[u8] = b"220 mx.example ESMTP\r\n";

@@ -11,8 +11,8 @@ import trio
 from angarium.server import Running, serve
 from angarium.settings import (
     Control,
-    Endpoint,
     Listen,
+    ListenAddress,
     Local,
     Mailbox,
     OptionalEndpoint,
@@ -29,7 +29,7 @@ def settings(folder: Path, **tables: object) -> Settings:
     """The first run on ports that the system chooses; `tables` replace whole sections."""
     given: dict[str, object] = {
         "server": Server(hostname="mx.house.example", data=str(folder / "data")),
-        "listen": (Listen(address=Endpoint("127.0.0.1:0"), profile="relay"),),
+        "listen": (Listen(address=ListenAddress("127.0.0.1:0"), profile="relay"),),
         "relay": Relay(),
         "local": Local(catch_all=Mailbox("catch-all")),
         "control": Control(address=OptionalEndpoint("")),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from angarium.settings import Endpoint, Listen
+from angarium.settings import Listen, ListenAddress
 from angarium.smtp import Body, Broken, Data, Early, End, Mail, Rcpt, Server
 
 from tests.dialog import Dialog, DialogError, Player, read_dialog
@@ -102,7 +102,7 @@ async def bundled(folder: Path) -> AsyncIterator[str]:
     if address := os.environ.get("ANGARIUM_DIALOGS", ""):
         yield address
         return
-    listen = (Listen(address=Endpoint("127.0.0.1:0"), profile="mx"),)
+    listen = (Listen(address=ListenAddress("127.0.0.1:0"), profile="mx"),)
     async with running(house(folder, listen=listen)) as server:
         yield server.addresses[0]
 

@@ -12,6 +12,8 @@ import random
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import trio
 from msgspec import Struct
@@ -19,7 +21,9 @@ from msgspec import Struct
 from . import _core
 from . import settings as site
 from .dns import AddressAnswer, Lookups
-from .engine import BATCH, Bridge, Plan, PlanHost, Rate, Wake, answer_wanted
+from .engine import BATCH, Bridge, ClientCertificate, Plan, PlanHost, PlanLogin, Rate, Wake, answer_wanted
+from .errors import StartError
+from .routing.identity import identity_of
 from .routing.mx import Groups, groups_of
 from .routing.mx import addresses as addresses_of
 
@@ -50,6 +54,7 @@ class Lane(Struct, frozen=True, kw_only=True):
     kind: str
     site: str
     port: int = 0
+    identity: str = ""
     hosts: tuple[str, ...] = ()
 
 
@@ -64,16 +69,28 @@ class Planner:
         self.use(settings)
 
     def use(self, settings: site.Settings) -> None:
-        """Other settings from the next plan on (reload); whoever serves plans makes all of them anew."""
+        """Other settings from the next plan on (reload); whoever serves plans makes all of them anew.
+
+        Raises `StartError` when a file of a next hop cannot be read.
+        """
         self.generation += 1
         self._settings = settings
-        self._own_windows = {(row.host.bare, row.port): row for row in settings.route if row.host is not None}
+        rows = [row for row in settings.route if row.host is not None or row.socket]
+        self._own_windows = {(row.host.bare, row.port) if row.host else (row.socket, 0): row for row in rows}
+        self._hops = hops_of(settings)
         self.on_change()
+
+    @staticmethod
+    def check(settings: site.Settings) -> None:
+        """Raises `StartError` for settings that `use` would refuse."""
+        hops_of(settings)
 
     async def plan(self, lane: Lane) -> Planned:
         """Never raises for what DNS says."""
         if lane.kind == "maildir":
             return self._mailbox(lane.site)
+        if lane.site.startswith("/"):
+            return Planned(self._windows(lane, ()), SETTINGS_VALID)
         groups = self._shuffled(groups_of(lane.site, lane.hosts))
         names = [host for group in groups for host in group]
         known = await self._addresses(names)
@@ -96,8 +113,11 @@ class Planner:
         own = self._own_windows.get((lane.site, lane.port), site.Route())
         rate = (own.rate or given.rate).bucket
         return Plan(
+            **self._hops.get(lane.identity, {}),
             hosts=hosts,
             port=lane.port,
+            unix_path=lane.site if lane.site.startswith("/") else "",
+            signed_eight_bit=given.signed_eight_bit,
             source=given.source or None,
             hello=given.hello or self._settings.server.hostname,
             connections=own.connections or given.connections,
@@ -116,6 +136,47 @@ class Planner:
         return FOR_EVER if self._settings.delivery.suspended else 0
 
 
+def hops_of(settings: site.Settings) -> dict[str, dict[str, Any]]:
+    """Identity to those fields of a plan that say how a connection is secured."""
+    world = site.Route(to="mx", tls=settings.delivery.tls)
+    rows: list[site.Hop] = [world, *settings.route, *([settings.smarthost] if settings.smarthost else [])]
+    return {identity_of(row): secured(row) for row in reversed(rows)}
+
+
+def secured(hop: site.Hop) -> dict[str, Any]:
+    """A hop's row as fields of a `Plan`, its files read. Raises `StartError` for one that cannot be read."""
+    try:
+        return {
+            "tls": hop.tls,
+            "implicit_tls": hop.implicit_tls,
+            "server_name": hop.server_name,
+            "roots": text_of(hop.roots),
+            "login": None if hop.login is None else login_of(hop.login),
+            "certificate": None if hop.certificate is None else certificate_of(hop.certificate),
+        }
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartError(f"a file of a next hop cannot be read: {error}") from None
+
+
+def login_of(given: site.HopLogin) -> PlanLogin:
+    secret, token = given.secret()
+    return PlanLogin(
+        user=given.user,
+        secret=secret,
+        token=token,
+        mechanisms=tuple(given.mechanisms),
+        in_the_clear=given.without_tls,
+    )
+
+
+def certificate_of(given: site.HopCertificate) -> ClientCertificate:
+    return ClientCertificate(chain=text_of(given.chain), key=text_of(given.key or given.chain))
+
+
+def text_of(path: str) -> str:
+    return Path(path).read_text(encoding="ascii") if path else ""
+
+
 def is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)
@@ -129,7 +190,7 @@ def milliseconds_until(answer: AddressAnswer) -> int:
 
 
 def lane_of(want: _core.LaneWanted) -> Lane:
-    return Lane(kind=want.kind, site=want.site, port=want.port, hosts=tuple(want.hosts))
+    return Lane(kind=want.kind, site=want.site, port=want.port, identity=want.identity, hosts=tuple(want.hosts))
 
 
 def unix_now() -> int:

@@ -13,6 +13,7 @@ import os
 import re
 import resource
 import socket
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,6 +31,8 @@ BATCH = 64
 # Pause when descriptors or memory have run out, and how often that is told.
 PAUSE = 0.1
 TELL_AGAIN = 60.0
+# Who comes over a unix socket is on this machine.
+UNIX_PEER = ("127.0.0.1", 0)
 SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
 # Out of descriptors or buffers: try again later (accept(2)).
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -56,6 +59,8 @@ class Listening:
     @property
     def address(self) -> str:
         """Where it listens in fact, also when the port was left to the system."""
+        if self.row.address.path:
+            return self.row.address
         host, port = self.socket.getsockname()[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -65,7 +70,8 @@ def listen(settings: site.Settings) -> list[Listening]:
     opened: list[Listening] = []
     try:
         for number, row in enumerate(settings.listen):
-            opened.append(Listening(number, row, bind(row.address)))
+            bound = bind_unix(row.address.path, row.mode) if row.address.path else bind(row.address)
+            opened.append(Listening(number, row, bound))
     except StartError:
         close(opened)
         raise
@@ -78,6 +84,9 @@ def close(listening: Sequence[Listening]) -> None:
         if in_trio():
             trio.lowlevel.notify_closing(one.socket)
         one.socket.close()
+        if one.row.address.path:
+            # Nobody shall find a socket on which nobody answers.
+            Path(one.row.address.path).unlink(missing_ok=True)
 
 
 def in_trio() -> bool:
@@ -104,6 +113,43 @@ def bind(address: site.Endpoint) -> socket.socket:
         bound.close()
         raise StartError(f"Cannot listen on {address}: {why_not(error, address)}") from None
     return bound
+
+
+def bind_unix(path: str, mode: str) -> socket.socket:
+    """The same on a unix socket; one that nobody serves any more is replaced."""
+    if is_served(path):
+        raise StartError(f"Cannot listen on unix:{path}: another server answers there; stop it, or name another path")
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        if stat.S_ISSOCK(mode_of(path)):
+            Path(path).unlink()
+        bound.bind(path)
+        Path(path).chmod(int(mode, 8))
+        bound.listen(BACKLOG)
+        bound.setblocking(False)
+    except OSError as error:
+        bound.close()
+        raise StartError(f"Cannot listen on unix:{path}: {error.strerror}") from None
+    finally:
+        os.umask(mask)
+    return bound
+
+
+def is_served(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+    return True
+
+
+def mode_of(path: str) -> int:
+    try:
+        return os.lstat(path).st_mode
+    except FileNotFoundError:
+        return 0
 
 
 def why_not(error: OSError, address: site.Endpoint) -> str:
@@ -178,7 +224,8 @@ def accept_batch(bridge: Bridge, listening: Listening) -> bool | None:
                 break
             raise
         accepted.setblocking(False)
-        peers.append((accepted.detach(), address[0].partition("%")[0], address[1]))
+        host, port = (address[0].partition("%")[0], address[1]) if address else UNIX_PEER
+        peers.append((accepted.detach(), host, port))
     if peers:
         for descriptor, reply in bridge.engine.adopt(listening.number, peers):
             refuse(descriptor, reply)

@@ -27,13 +27,16 @@ import trio
 
 from . import _core, delivery, intake, journal, routing
 from .dns import Lookups
-from .engine import Bridge, Control, Predicate, Recovered, compile_policy, supervise
+from .engine import Bridge, Certificate, Control, Predicate, Recovered, compile_policy, supervise
+from .engine import Certificates as EngineCertificates
 from .errors import AngariumError, EngineError, HookError, PolicyError, StartError
+from .identity import Identities
 from .intake import Listening
 from .journal import Journal
 from .metrics import LoopSteps, Metrics
 from .policy import Asking, Hook, load_hooks
 from .settings import Settings
+from .tls import Certificates, Shown
 from .web import api, serving
 
 log = structlog.get_logger("angarium")
@@ -86,6 +89,7 @@ async def serve(
         house.close_doors()
         house.close_control()
         with trio.CancelScope(shield=True):
+            await house.identities.close()
             await trio.to_thread.run_sync(house.engine.close)
 
 
@@ -98,9 +102,15 @@ class House:
         self.say = say
         self.stopping = Stopping()
         self.control_ends = trio.Event()
-        hooks = load_policy_file(settings)
-        self.policy = compile_policy(settings, hooks=hooks)
+        hooks, auth = load_policy_file(settings)
         prepare_folders(settings)
+        self.identities = Identities(settings, auth)
+        self.certificates = Certificates(settings, self.show_certificates)
+        hooks |= self.logins(settings)
+        self.policy = compile_policy(settings, hooks=hooks)
+        lookups = Lookups(settings.dns)
+        self.router = routing.Router(settings, lookups)
+        self.planner = delivery.Planner(settings, lookups, chance=random.Random())
         # Ports before the spool: a port in use is the likelier mistake, and costs no recovery.
         self.listening = intake.listen(settings)
         self.addresses = tuple(one.address for one in self.listening)
@@ -111,11 +121,18 @@ class House:
         self.asking = Asking(self.engine.answer_many, settings.hooks, hooks)
         self.metrics = Metrics(self.bridge, steps=self.steps, hooks=lambda: (self.asking.failures, self.asking.late))
         self.journal = Journal(self.bridge)
-        lookups = Lookups(settings.dns)
-        self.router = routing.Router(settings, lookups)
-        self.planner = delivery.Planner(settings, lookups, chance=random.Random())
         self.bridge.on_asks(self.asking.ask)
         self.bridge.on_flag("fault", self.tell_faults)
+
+    def logins(self, settings: Settings) -> dict[str, Hook]:
+        """The hook of the phase auth, where anybody may log in."""
+        return {"auth": self.identities.judge} if any(row.login != "off" for row in settings.listen) else {}
+
+    def show_certificates(self, shown: Shown) -> None:
+        rows = (
+            Certificate(names=one.names, chain=one.chain.encode(), key=one.key.encode()) for one in shown.certificates
+        )
+        self.bridge.set_certificates(EngineCertificates(certificates=tuple(rows), client_ca=shown.client_ca.encode()))
 
     def close_doors(self) -> None:
         intake.close(self.listening)
@@ -135,6 +152,7 @@ class House:
         """From recovery to the flush: one nursery per life time, the longest outside."""
         trio.lowlevel.add_instrument(self.steps)
         try:
+            self.first_certificates()
             async with trio.open_nursery() as bridge:
                 await bridge.start(self.bridge.run)
                 recovered = await self.recover()
@@ -161,6 +179,12 @@ class House:
         finally:
             trio.lowlevel.remove_instrument(self.steps)
         self.say("stopped")
+
+    def first_certificates(self) -> None:
+        try:
+            self.certificates.install()
+        except PolicyError as error:
+            raise StartError(f"tls: the certificates cannot be used: {error}") from None
 
     async def recover(self) -> Recovered:
         try:
@@ -195,6 +219,7 @@ class House:
             "routing": partial(routing.serve, self.bridge, self.router),
             "delivery": partial(delivery.serve, self.bridge, self.planner),
             "followers": partial(journal.serve, self.journal, ()),
+            "certificates": self.certificates.watch,
         }
         for name, room in rooms.items():
             nursery.start_soon(supervise, name, room)
@@ -244,11 +269,18 @@ class House:
         try:
             settings = self.reload() if self.reload else self.settings
             refuse_moves(self.settings, settings)
-            hooks = load_policy_file(settings)
-            generation = self.bridge.set_policy(compile_policy(settings, hooks=hooks))
+            hooks, auth = load_policy_file(settings)
+            put_identities = self.identities.use(settings, auth)
+            put_certificates = self.certificates.use(settings)
+            self.planner.check(settings)
+            hooks |= self.logins(settings)
+            policy = compile_policy(settings, hooks=hooks)
+            put_certificates()
+            generation = self.bridge.set_policy(policy)
         except (AngariumError, PolicyError) as error:
             log.error("the settings are not used", why=str(error))
             return
+        nursery.start_soon(put_identities().close)
         self.asking.use(settings.hooks, hooks)
         self.router.use(settings)
         self.planner.use(settings)
@@ -278,11 +310,13 @@ class House:
 # --- what a start needs -------------------------------------------------------------------------------------------
 
 
-def load_policy_file(settings: Settings) -> dict[str, Hook]:
+def load_policy_file(settings: Settings) -> tuple[dict[str, Hook], Hook | None]:
+    """The hooks, and the one that judges logins, which is asked only where the settings say so."""
     try:
-        return load_hooks(settings.hooks_file)
+        hooks = load_hooks(settings.hooks_file)
     except HookError as error:
         raise StartError(str(error)) from None
+    return hooks, hooks.pop("auth", None)
 
 
 def prepare_folders(settings: Settings) -> None:
@@ -343,7 +377,8 @@ def refuse_moves(before: Settings, after: Settings) -> None:
 
 def routing_digest(settings: Settings) -> str:
     """What routes are made from, as one short text."""
-    tables = (settings.server, settings.local, settings.route, settings.tag, settings.smarthost, settings.delivery.port)
+    delivery = (settings.delivery.port, settings.delivery.tls)
+    tables = (settings.server, settings.local, settings.route, settings.tag, settings.smarthost, delivery)
     return hashlib.sha256(repr(tables).encode()).hexdigest()
 
 
@@ -359,6 +394,8 @@ def greeting(settings: Settings, addresses: tuple[str, ...], recovered: Recovere
     lines.append(f"spool {settings.spool_folder}: {recovered.entries:,} recipients wait")
     if recovered.lost:
         lines.append(f"{recovered.lost:,} recipients are lost: their content cannot be read; see angarium journal")
+    if not settings.tls.certificate and any(row.tls != "off" for row in settings.listen):
+        lines.append("TLS with a certificate that we signed ourselves; docs/tls.md says how to use another")
     if settings.local.catch_all:
         lines.append(
             f"mail for everybody goes to the mailbox {settings.local.catch_all}; read it with: angarium mail list"

@@ -10,11 +10,11 @@ import pytest
 import trio
 from angarium import intake
 from angarium.errors import StartError
-from angarium.settings import Endpoint, Listen, Settings
+from angarium.settings import Listen, ListenAddress, Settings
 
 
 def settings(*addresses: str) -> Settings:
-    return Settings(listen=tuple(Listen(address=Endpoint.parse(address)) for address in addresses))
+    return Settings(listen=tuple(Listen(address=ListenAddress.parse(address)) for address in addresses))
 
 
 def test_sockets_listen_and_do_not_leak_into_children() -> None:
@@ -47,7 +47,7 @@ def test_a_port_in_use_is_said_and_closes_the_others() -> None:
     ("number", "says"), [(errno.EACCES, "needs more rights"), (errno.EADDRNOTAVAIL, "does not have")]
 )
 def test_other_reasons_are_said(number: int, says: str) -> None:
-    assert says in intake.why_not(OSError(number, "x"), Endpoint("192.0.2.1:25"))
+    assert says in intake.why_not(OSError(number, "x"), ListenAddress("192.0.2.1:25"))
 
 
 def test_an_address_of_another_machine() -> None:

@@ -10,6 +10,7 @@ from angarium.settings.kinds import (
     Duration,
     Endpoint,
     HostName,
+    ListenAddress,
     NameServer,
     Rate,
     Size,
@@ -35,6 +36,8 @@ from hypothesis import strategies as st
         (Endpoint, "127.0.0.1:25", "127.0.0.1:25"),
         (Endpoint, "localhost:25", "127.0.0.1:25"),
         (Endpoint, "[::0:1]:25", "[::1]:25"),
+        (ListenAddress, "[::1]:25", "[::1]:25"),
+        (ListenAddress, "unix:/run/a.sock", "unix:/run/a.sock"),
         (NameServer, "127.0.0.1", "127.0.0.1:53"),
         (NameServer, "::1", "[::1]:53"),
         (NameServer, "127.0.0.1:5353", "127.0.0.1:5353"),
@@ -62,6 +65,7 @@ def test_reads(kind: type, text: object, value: object) -> None:
         (DomainPattern, ""), (DomainPattern, "a..b"), (DomainPattern, "a b"), (DomainPattern, "-a.example"),
         (AddressPattern, "user"), (AddressPattern, "a b@example.org"),
         (HostName, "1.2.3"), (HostName, ""), (Rate, "0/s"), (Rate, "5"), (Rate, 5),
+        (ListenAddress, "unix:x"), (ListenAddress, "unix:/a\0b"),
     ],
 )  # fmt: skip
 def test_refuses(kind: type, text: object) -> None:

@@ -22,6 +22,130 @@ def problems(folder: Path, text: str) -> list[str]:
     return [str(problem).removeprefix(f"{path}: ") for problem in settings.check(path)]
 
 
+def listen(keys: str, *, address: str = "127.0.0.1:2525") -> str:
+    return f"[[listen]]\naddress = '{address}'\n{keys}\n"
+
+
+LISTENERS = [
+    (
+        listen("", address="unix:relative"),
+        ["listen[0].address: 'unix:relative' is not a whole path; it takes an address"],
+    ),
+    (
+        listen("", address="unix:/" + "x" * 107),
+        ["listen[0].address: this path is longer than the 107 octets of a unix socket; it takes"],
+    ),
+    (listen("mode = 'rw'"), ["listen[0].mode: 'rw' is not a file mode; it takes one like \"0660\""]),
+    (listen("profile = 'lmtp'", address="0.0.0.0:25"), ["listen[0].address: LMTP may not use port 25; choose"]),
+    (
+        listen("proxy_networks = ['0.0.0.0/0']"),
+        ["listen[0].proxy_networks: 0.0.0.0/0 is everybody, who could then claim any address"],
+    ),
+    (listen("xclient_networks = ['::/0']"), ["listen[0].xclient_networks: ::/0 is everybody"]),
+    (
+        listen("proxy_networks = ['here']"),
+        ["listen[0].proxy_networks[0]: 'here' is not a network; it takes a network like"],
+    ),
+    (listen("tls = 'yes'"), ["listen[0].tls: 'yes' is not known here; known here: off, offered, required, implicit"]),
+    (listen("tls_version = 'SSLv3'"), ["listen[0].tls_version: 'SSLv3' is not known here; known here: 1.2, 1.3"]),
+    (listen("client_certificates = 'ask'"), ["listen[0].client_certificates: no authority is named"]),
+    (
+        listen("tls = 'off'\nclient_certificates = 'ask'"),
+        ["listen[0].client_certificates: there is no TLS on this socket to show one in"],
+    ),
+    (listen("auth = ['PLAN']"), ["listen[0].auth[0]: 'PLAN' is not known here; did you mean PLAIN?"]),
+    (
+        listen("tls = 'off'\nlogin = 'offered'"),
+        ["listen[0].login: nobody could log in: there is no TLS on this socket"],
+    ),
+    (
+        listen("login = 'offered'\nauth = ['EXTERNAL']"),
+        ["listen[0].auth: EXTERNAL needs a client certificate; set client_certificates"],
+    ),
+    (
+        listen("login = 'offered'\nauth = ['XOAUTH2']"),
+        ["listen[0].auth: XOAUTH2 needs somebody who knows tokens; set logins.source"],
+    ),
+    (listen("auth = ['PLAIN']"), ['listen[0].auth: nobody may log in here: login is "off"; set login = "offered"']),
+    (listen("greet_delay = '2m'"), ["listen[0].greet_delay: this is longer than clients wait; it takes 1m at most"]),
+    (listen("greet_delay = 'long'"), ["listen[0].greet_delay: 'long' is not a time"]),
+    (
+        listen("[listen.replies]\n550 = 'No'\n999 = 'x'"),
+        ['listen[0].replies."999": this is no reply code; it takes one like'],
+    ),
+    (
+        listen("[listen.replies]\n550 = 'No {hostnam}'"),
+        ['listen[0].replies."550": there is no variable {hostnam}; known: {hostname}'],
+    ),
+    (listen("[listen.replies]\n550 = 'Nö'"), ['listen[0].replies."550": this is no line of a reply; 1 to']),
+    (
+        listen("[listen.limits.address]\nmessages = 'few'\nbytes = 'lots'\n[listen.limits.host]"),
+        [
+            "listen[0].limits.address.messages: this is a text; it takes a whole number from 0 to",
+            "listen[0].limits.address.bytes: 'lots' is not a size; it takes a size like",
+            "listen[0].limits.host: there is no such key; known here: address, network, login, tenant",
+        ],
+    ),
+    ("[profile.mx]\nmax_sise = 1\n", ["profile.mx.max_sise: there is no such key; did you mean max_size?"]),
+    (
+        "[profile.public]\n",
+        ["profile.public: there is no such key; known here: mx, submission, submissions, relay, lmtp"],
+    ),
+    (
+        listen("") + "[profile.mx]\nlogin = 'offered'\nauth = ['EXTERNAL']\n",
+        ["listen[0].auth: EXTERNAL needs a client certificate; set client_certificates"],
+    ),
+    ("[[tls.certificate]]\nkey = 'x'\n", ["tls.certificate[0].chain: this key is missing"]),
+    (
+        "[[tls.certificate]]\nchain = 'a.pem'\nkey = 'b.pem'\n",
+        ["tls.certificate[0].chain: there is no file", "tls.certificate[0].key: there is no file"],
+    ),
+    ("[tls]\nclient_ca = 'a.pem'\n", ["tls.client_ca: there is no file"]),
+    ("[tls]\nwatch = '1ms'\n", ["tls.watch: the number is out of range; it takes 100ms to 1d"]),
+]
+LOGINS = [
+    ("[logins]\nsource = 'ldap'\n", ["logins.source: 'ldap' is not known here; known here: sqlite, file, dovecot"]),
+    ("[logins]\nsource = 'dovecot'\n", ['logins.socket: this key is missing; source = "dovecot" needs it']),
+    ("[logins]\nsource = 'http'\n", ['logins.url: this key is missing; source = "http" needs it']),
+    ("[logins]\nsource = 'hook'\n", ["hooks.file: this key is missing; logins.source"]),
+    ("[logins]\nsocket = '/x'\n", ['logins.socket: nobody asks there: source is "sqlite"; set source = "dovecot"']),
+    ("[logins]\nsource = 'http'\nurl = 'ftp://x'\n", ["logins.url: 'ftp://x' is no address of the web"]),
+    (
+        "[logins]\nsource = 'http'\nurl = 'http://far.example/x'\n",
+        ["logins.url: passwords would go over the network in the clear; use https"],
+    ),
+    ("[logins]\ndeadline = '1ms'\n", ["logins.deadline: the number is out of range"]),
+    (
+        "[logins]\nsource = 'dovecot'\nsocket = '/x'\n" + listen("login = 'offered'\nauth = ['SCRAM-SHA-256']"),
+        ["listen[0].auth: SCRAM-SHA-256 needs accounts of ours, not source = 'dovecot'; leave it out"],
+    ),
+]
+SMARTHOST = "[smarthost]\nhost = 'a.example'\n"
+HOPS = [
+    (
+        SMARTHOST + "login = { user = 'u' }\n",
+        ["smarthost.login: there is neither a password nor a token; it takes one"],
+    ),
+    (SMARTHOST + "login = { password = 'u' }\n", ["smarthost.login.user: this key is missing; it needs a text"]),
+    (
+        SMARTHOST + "login = { user = 'u', password = 'p', token = 't' }\n",
+        ["smarthost.login: password and token are both there; it takes one of"],
+    ),
+    (SMARTHOST + "login = { user = 'u', password_file = 'no' }\n", ["smarthost.login.password_file: there is no file"]),
+    (
+        SMARTHOST + "tls = 'none'\nlogin = { user = 'u', password = 'p' }\n",
+        ["smarthost.login: it is never used: there is no TLS to that host; set tls, or without_tls = true"],
+    ),
+    (SMARTHOST + "tls = 'none'\nimplicit_tls = true\n", ["smarthost.tls: implicit_tls is set, so there is TLS"]),
+    (SMARTHOST + "tls = 'some'\n", ["smarthost.tls: 'some' is not known here; known here: none, opportunistic"]),
+    (SMARTHOST + "roots = 'no.pem'\n", ["smarthost.roots: there is no file"]),
+    (SMARTHOST + "certificate = { chain = 'no.pem' }\n", ["smarthost.certificate.chain: there is no file"]),
+    ("[[route]]\nto = 'lmtp'\nsocket = 'run/x'\n", ["route[0].socket: this is no path of a unix socket; a whole path"]),
+    ("[[route]]\nto = 'lmtp'\nsocket = '/x'\nhost = 'a.example'\n", ["route[0].host: there is a socket too"]),
+    ("[[route]]\nto = 'mx'\nsocket = '/x'\n", ['route[0].socket: to = "mx" has no use for a socket; set to = "lmtp"']),
+]
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -37,8 +161,8 @@ def problems(folder: Path, text: str) -> list[str]:
             ["listen[0].address: 'example.org:25' is not an address with a port"],
         ),
         (
-            "[[listen]]\naddress = '0.0.0.0:25'\nprofile = 'realy'\n",
-            ["listen[0].profile: 'realy' is not known here; did you mean relay?"],
+            "[[listen]]\naddress = '0.0.0.0:25'\nprofile = 'submision'\n",
+            ["listen[0].profile: 'submision' is not known here; did you mean submission?"],
         ),
         ("listen = []\n", ["listen: there is no listening socket; add one [[listen]]"]),
         (
@@ -66,13 +190,16 @@ def problems(folder: Path, text: str) -> list[str]:
         ),
         ("[hooks]\nfile = 'no.py'\n", ["hooks.file: there is no file"]),
         ("[[route]]\nto = 'maildir'\n", ["route[0].mailbox: this key is missing"]),
-        ("[[route]]\nto = 'lmtp'\n", ["route[0].host: this key is missing"]),
+        ("[[route]]\nto = 'lmtp'\n", ['route[0].host: this key is missing; to = "lmtp" needs a host or a socket']),
         ("[[route]]\ntag = 'x'\nto = 'mx'\n", ["route[0].tag: nothing gives the tag 'x'"]),
         ("[smarthost]\nport = 25\n", ["smarthost.host: this key is missing"]),
         ("[local.domains]\n'exa mple' = 'x'\n", ["local: 'exa mple' is not a domain"]),
         ("[local.domains]\n'*' = 'x'\n", ['local.domains."*": every domain would end here; use local.catch_all']),
         ("[local]\nrecipients = ['nobody']\n", ["local.recipients[0]: 'nobody' is not an address"]),
         ("[x\n", ["it is not TOML: "]),
+        *LISTENERS,
+        *LOGINS,
+        *HOPS,
         (
             "[server]\nnod = 1\n[dns]\ntimeout = 'x'\n[spol]\n",
             [
@@ -130,7 +257,9 @@ def test_every_key_of_the_starter_file_is_known(tmp_path: Path) -> None:
         kept[section, block, bare.partition(" = ")[0]] = bare
     text = "\n".join(kept.values())
     assert len(kept) > 30
-    (tmp_path / "policy.py").write_text("")
+    (tmp_path / "tls").mkdir()
+    for name in ("policy.py", "smarthost.password", "tls/fullchain.pem", "tls/privkey.pem"):
+        (tmp_path / name).write_text("")
     assert problems(tmp_path, text) == []
 
 
@@ -166,3 +295,52 @@ def test_a_file_that_says_where_mail_goes_has_no_catch_all(tmp_path: Path) -> No
 def test_frozen() -> None:
     with pytest.raises(AttributeError):
         Settings().server.hostname = "x"  # type: ignore[misc]
+
+
+PROFILE_OF = {"mx": "offered", "submission": "required", "submissions": "implicit", "relay": "offered", "lmtp": "off"}
+
+
+@pytest.mark.parametrize(("profile", "tls"), PROFILE_OF.items())
+def test_a_profile_is_a_row_of_defaults(tmp_path: Path, profile: str, tls: str) -> None:
+    text = listen(f"profile = '{profile}'")
+    (row,) = settings.load(write(tmp_path, text)).listen
+    assert (row.name, row.tls) == (profile, tls)
+    assert bool(row.auth) == profile.startswith("submission")
+    assert row.max_recipients == 1_000
+
+
+def test_a_key_of_a_listener_stands_before_its_profile_and_that_before_ours(tmp_path: Path) -> None:
+    text = f"""
+[profile.submission]
+auth = ["SCRAM-SHA-256"]
+max_size = "1MiB"
+{listen("profile = 'submission'")}
+max_size = "2MiB"
+{listen("profile = 'submission'", address="127.0.0.1:2526")}
+{listen("", address="127.0.0.1:2527")}
+"""
+    first, second, other = settings.load(write(tmp_path, text)).listen
+    assert (first.auth, first.max_size, first.tls) == (("SCRAM-SHA-256",), 2 << 20, "required")
+    assert (second.auth, second.max_size, second.tls) == (("SCRAM-SHA-256",), 1 << 20, "required")
+    assert (other.auth, other.max_size) == ((), 50 << 20)
+
+
+def test_files_of_hops_logins_and_certificates_count_from_the_file(tmp_path: Path) -> None:
+    for name in ("secret", "a.pem"):
+        (tmp_path / name).write_text("pass word \nmore")
+    text = """
+[smarthost]
+host = "a.example"
+roots = "a.pem"
+login = { user = "u", password_file = "secret" }
+certificate = { chain = "a.pem" }
+[[tls.certificate]]
+chain = "a.pem"
+"""
+    loaded = settings.load(write(tmp_path, text))
+    assert loaded.smarthost is not None
+    assert loaded.smarthost.login is not None
+    assert loaded.smarthost.login.secret() == ("pass word", "")
+    assert loaded.smarthost.roots == loaded.tls.certificate[0].chain == str(tmp_path / "a.pem")
+    assert "pass word" not in repr(loaded)
+    assert loaded.accounts_file == loaded.data_folder / "accounts.db"

@@ -43,6 +43,17 @@ FAMILIES = {
             ),
         },
     ),
+    "user": (
+        "Look after the accounts that may log in.",
+        {
+            "add": ("angarium.cli.user:add", "Make an account; its password comes from a prompt or standard input."),
+            "passwd": ("angarium.cli.user:passwd", "Give an account another password."),
+            "list": ("angarium.cli.user:list_users", "List the accounts."),
+            "disable": ("angarium.cli.user:disable", "Keep an account but let nobody log in with it."),
+            "enable": ("angarium.cli.user:enable", "Let a disabled account log in again."),
+            "remove": ("angarium.cli.user:remove", "Remove an account for good."),
+        },
+    ),
     "journal": (
         "Read what happened.",
         {"tail": ("angarium.cli.journal:tail", "Show the newest facts of the journal, oldest first.")},

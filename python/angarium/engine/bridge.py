@@ -17,6 +17,7 @@ from .. import _core
 from ..errors import EngineError
 from .tables import (
     Accepted,
+    Certificates,
     Control,
     Controlled,
     Figures,
@@ -211,6 +212,10 @@ class Bridge:
     def set_policy(self, policy: Policy) -> int:
         """Swaps the tables whole; gives their generation. Raises `PolicyError`, then nothing changed."""
         return self.engine.set_policy(encode(policy))
+
+    def set_certificates(self, certificates: Certificates) -> None:
+        """Swaps what listeners show whole, before `recover` too. Raises `PolicyError`, then nothing changed."""
+        self.engine.set_certificates(encode(certificates))
 
     def set_route(self, key: int, route: Route | NoRoute, *, valid: int, stale: int) -> bool:
         """False: nobody wants it any more. `valid`, `stale`: when it ends being fresh, and being usable."""

@@ -10,12 +10,15 @@ from collections.abc import Collection
 
 from .. import settings as site
 from .tables import (
+    Allowance,
     Commit,
     Expiry,
     Hook,
     Hooks,
     Limits,
     Listener,
+    ListenerLimits,
+    Logins,
     Policy,
     Reports,
     RetryTable,
@@ -23,8 +26,8 @@ from .tables import (
     Timeouts,
 )
 
-PHASES = ("connect", "mail", "rcpt", "message")
-TLS_DEMANDS = {"none": 0, "encrypt": 1, "verify": 2}
+PHASES = ("connect", "mail", "rcpt", "message", "auth")
+TLS_DEMANDS = {"none": 0, "opportunistic": 0, "encrypt": 1, "verify": 2}
 CLASSES = {"urgent": 0, "high": 1, "normal": 2, "bulk": 3}
 
 
@@ -48,12 +51,13 @@ def compile_policy(settings: site.Settings, *, hooks: Collection[str] = ()) -> P
             hold=int(settings.delivery.expire_holds),
         ),
         reports=reports(settings),
-        hooks=hook_tables(settings.hooks, hooks),
+        hooks=hook_tables(settings, hooks),
         commit=Commit(
             group_records=settings.spool.group_records,
             group_bytes=int(settings.spool.group_size),
             journal_wait=int(settings.spool.journal_wait),
         ),
+        logins=logins(settings.logins),
     )
 
 
@@ -68,10 +72,38 @@ def listener(row: site.Listen) -> Listener:
         bare_newline=row.bare_newline,
         max_errors=row.max_errors,
         trusted=row.trusted,
-        tls_demand=TLS_DEMANDS[row.tls],
+        tls_demand=TLS_DEMANDS[row.onward_tls],
         class_=CLASSES[row.priority],
         tenant=row.tenant,
+        tls=row.tls,
+        tls_version=row.tls_version,
+        client_certificates=row.client_certificates,
+        clear_networks=tuple(str(network) for network in row.clear_networks),
+        login=row.login,
+        mechanisms=tuple(row.auth),
+        senders=row.senders,
+        complete=row.complete,
+        proxy_networks=tuple(str(network) for network in row.proxy_networks),
+        xclient_networks=tuple(str(network) for network in row.xclient_networks),
+        greet_delay=int(row.greet_delay),
+        tarpit=int(row.tarpit),
+        limits=ListenerLimits(
+            **{whose: allowance(getattr(row.limits, whose)) for whose in ListenerLimits.__struct_fields__}
+        ),
+        without=tuple(row.without),
+        with_=tuple(row.with_),
+        hold_at_most=int(row.hold_at_most),
+        deliver_by_least=int(row.deliver_by_least),
+        replies=dict(row.replies),
     )
+
+
+def allowance(given: site.Allowance) -> Allowance:
+    return Allowance(**{name: int(getattr(given, name)) for name in Allowance.__struct_fields__})
+
+
+def logins(given: site.Logins) -> Logins:
+    return Logins(**{name: int(getattr(given, name)) for name in Logins.__struct_fields__})
 
 
 def tag_rule(row: site.Tag) -> RouteTagRule:
@@ -112,12 +144,16 @@ def reports(settings: site.Settings) -> Reports:
     )
 
 
-def hook_tables(given: site.Hooks, wanted: Collection[str]) -> Hooks:
+def hook_tables(settings: site.Settings, wanted: Collection[str]) -> Hooks:
     """A phase has a table only when it is wanted: without one it costs nothing."""
+    given = settings.hooks
 
     def table(phase: str) -> Hook | None:
         if phase not in wanted:
             return None
+        if phase == "auth":
+            # Nobody comes in because we cannot tell who he is.
+            return Hook(deadline=int(settings.logins.deadline), otherwise="defer")
         own: site.Hook = getattr(given, phase)
         return Hook(
             deadline=int(given.deadline if own.deadline is None else own.deadline),

@@ -3,12 +3,13 @@
 `Asking` runs them (for server.py), `load_hooks` finds them in a file.
 """
 
-from ..engine import Verdict
+from ..engine import Identity, ScramKeys, Verdict
 from .asking import Asking
 from .loading import Hook, load_hooks
 from .words import (
     Connection,
     Envelope,
+    Login,
     Message,
     accept,
     add_header,
@@ -24,7 +25,10 @@ __all__ = [
     "Connection",
     "Envelope",
     "Hook",
+    "Identity",
+    "Login",
     "Message",
+    "ScramKeys",
     "Verdict",
     "accept",
     "add_header",

@@ -39,6 +39,10 @@ encode = msgspec.msgpack.Encoder().encode
 log = structlog.get_logger("angarium.policy")
 
 ACCEPT = b""
+# RFC 4954 6: a temporary failure, so that nobody throws a good password away.
+UNTOLD = encode(
+    Verdict(decision="defer", code=454, enhanced="4.7.0", text="Logins cannot be checked now, try again later")
+)
 FAILED = encode(Verdict(decision="defer", text="A rule of this site could not be asked, come again"))
 
 
@@ -213,6 +217,8 @@ class Turn:
 
 
 def default_of(settings: site.Hooks, phase: str) -> bytes:
+    if phase == "auth":
+        return UNTOLD
     own: site.Hook = getattr(settings, phase)
     return ACCEPT if (own.otherwise or settings.otherwise) == "accept" else FAILED
 

@@ -1,4 +1,4 @@
-"""Finds the hooks in a site's policy file: async functions called connect, mail, rcpt, message.
+"""Finds the hooks in a site's policy file: async functions called connect, mail, rcpt, message, auth.
 
 The file is ordinary Python, run once when it is loaded. What is wrong with it is one sentence with file and line
 (`HookError`); a reload that fails leaves the hooks as they were.
@@ -24,6 +24,7 @@ ARGUMENTS = {
     "mail": ("envelope",),
     "rcpt": ("envelope", "recipient"),
     "message": ("message",),
+    "auth": ("login",),
 }
 MODULE = "angarium_site_policy"
 

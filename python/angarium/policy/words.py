@@ -18,6 +18,7 @@ from typing import Any
 
 from .. import _core
 from ..engine import CLASSES, Edit, Verdict
+from ..errors import HookError
 
 FIELD_NAME = re.compile(r"[!-9;-~]+")
 # Octets in which `Message.header` looks; no sane header section is larger.
@@ -58,6 +59,66 @@ class Connection:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} from {self.address}>"
+
+
+class Login(Connection):
+    """auth: a client wants to log in (only with `source = "hook"` in [logins])."""
+
+    __slots__ = ("_credentials",)
+
+    def __init__(self, ask: _core.Ask) -> None:
+        super().__init__(ask)
+        if ask.credentials is None:
+            raise HookError("the engine asks about a login without saying which")
+        self._credentials = ask.credentials
+
+    @property
+    def mechanism(self) -> str:
+        """PLAIN, SCRAM-SHA-256, …"""
+        return self._credentials.mechanism
+
+    @property
+    def kind(self) -> str:
+        """password, token, external (`certificate`), keys (SCRAM: give `Identity.keys`), secret (CRAM-MD5: give
+        `Identity.cram_secret`)."""
+        return self._credentials.kind
+
+    @property
+    def name(self) -> str:
+        """What it calls itself; may be empty for external."""
+        return self._credentials.login
+
+    @property
+    def authzid(self) -> str:
+        """Whom it wants to act as; empty: itself."""
+        return self._credentials.authzid
+
+    @property
+    def secret(self) -> bytes:
+        """The password or token; empty for the other kinds."""
+        return self._credentials.secret
+
+    @property
+    def certificate(self) -> bytes:
+        """The client's certificate, DER; it was checked against `tls.client_ca`."""
+        return self._credentials.certificate
+
+    @property
+    def tls(self) -> str:
+        """Version and cipher, empty without TLS."""
+        return self._ask.tls
+
+    @property
+    def password(self) -> str:
+        """The password as text; octets that are not UTF-8 are replaced."""
+        return self.secret.decode("utf-8", "replace") if self.kind == "password" else ""
+
+    @property
+    def token(self) -> str:
+        return self.secret.decode("utf-8", "replace") if self.kind == "token" else ""
+
+    def __repr__(self) -> str:
+        return f"<Login of {self.name!r} by {self.mechanism} from {self.address}>"
 
 
 class Envelope(Connection):
@@ -131,7 +192,7 @@ class Message(Envelope):
 
 
 def call(hook: Callable[..., Coroutine[Any, Any, Any]], ask: _core.Ask) -> Coroutine[Any, Any, Any]:
-    """The hook's coroutine for a question: connect(connection), mail(envelope), rcpt(envelope, recipient),
+    """The hook's coroutine for a question: connect(connection), auth(login), mail(envelope), rcpt(envelope, recipient),
     message(message)."""
     match ask.phase:
         case "message":
@@ -140,6 +201,8 @@ def call(hook: Callable[..., Coroutine[Any, Any, Any]], ask: _core.Ask) -> Corou
             return hook(Envelope(ask), ask.recipients[-1])
         case "mail":
             return hook(Envelope(ask))
+        case "auth":
+            return hook(Login(ask))
         case "connect":
             return hook(Connection(ask))
 

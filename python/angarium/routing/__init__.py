@@ -17,6 +17,7 @@ from .. import settings as site
 from ..dns import Lookups
 from ..engine import BATCH, TLS_DEMANDS, Bridge, Route, Wake, answer_wanted
 from . import mx, verdicts
+from .identity import identity_of
 from .own import Own
 from .transport import Transport
 from .verdicts import Routed
@@ -55,6 +56,8 @@ class Router:
                 return Routed(Route(kind="maildir", site=row.mailbox), SETTINGS_VALID)
             case "fail":
                 return Routed(verdicts.by_order(row.text), SETTINGS_VALID)
+            case "lmtp" if row.socket:
+                return Routed(socket_route(row, tls), SETTINGS_VALID, ((row.socket,),))
             case "smarthost" | "lmtp" if row.host is not None and (row.host.is_bracketed or not row.mx):
                 host = row.host.bare
                 return Routed(smtp_route(row, ((host,),), row.port, tls), SETTINGS_VALID, ((host,),))
@@ -99,9 +102,15 @@ def smtp_route(row: site.Route, groups: mx.Groups, port: int, tls: int) -> Route
         kind="lmtp" if row.to == "lmtp" else "smtp",
         site=mx.site_of(groups),
         port=port,
+        identity=identity_of(row),
         tls=max(tls, TLS_DEMANDS[row.tls]),
         hosts=tuple(host for group in groups for host in group),
     )
+
+
+def socket_route(row: site.Route, tls: int) -> Route:
+    """To a unix socket; its path is the site and the only host."""
+    return Route(kind="lmtp", site=row.socket, identity=identity_of(row), tls=tls, hosts=(row.socket,))
 
 
 def milliseconds_until(expires: float) -> int:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .. import settings as site
+from msgspec import structs
 
-MX = site.Route(to="mx")
+from .. import settings as site
 
 
 class Transport:
@@ -53,10 +53,10 @@ def filled_in(row: site.Route, smarthost: site.Smarthost | None) -> site.Route:
 
 
 def to_smarthost(smarthost: site.Smarthost) -> site.Route:
-    return site.Route(to="smarthost", host=smarthost.host, port=smarthost.port, mx=smarthost.mx, tls=smarthost.tls)
+    return site.Route(to="smarthost", **structs.asdict(smarthost))
 
 
 def last_resort(settings: site.Settings) -> site.Route:
     if settings.local.catch_all:
         return site.Route(to="maildir", mailbox=settings.local.catch_all)
-    return to_smarthost(settings.smarthost) if settings.smarthost else MX
+    return to_smarthost(settings.smarthost) if settings.smarthost else site.Route(to="mx", tls=settings.delivery.tls)

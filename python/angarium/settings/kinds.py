@@ -17,6 +17,8 @@ UNITS_OF_SIZE = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2*
 UNITS_OF_RATE = {"s": 1_000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 # RFC 1035 2.3.4, less the root's dot.
 LONGEST_DOMAIN = 253
+# sun_path of unix(7).
+LONGEST_SOCKET = 107
 TIME_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|min|[smhdw])\s*", re.IGNORECASE)
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]i?b|b?)", re.IGNORECASE)
 RATE = re.compile(r"(\d+)\s*/\s*(\d*)\s*(min|[smhd])", re.IGNORECASE)
@@ -183,6 +185,39 @@ class OptionalEndpoint(Endpoint):
         return cls("") if given == "" else super().parse(given)
 
 
+class ListenAddress(Endpoint):
+    """An `Endpoint`, or the path of a unix socket as `unix:/run/angarium/lmtp.sock`."""
+
+    right: ClassVar[str] = 'an address with a port like "127.0.0.1:2525" or "[::]:25", or "unix:/path/of/a.sock"'
+
+    @classmethod
+    def parse(cls, given: object) -> Self:
+        if not isinstance(given, str) or not given.startswith("unix:"):
+            return super().parse(given)
+        if not given.startswith("unix:/") or "\0" in given:
+            raise ValueError(f"{given!r} is not a whole path")
+        if len(given.encode("utf-8", "surrogateescape")) > LONGEST_SOCKET + len("unix:"):
+            raise ValueError(f"this path is longer than the {LONGEST_SOCKET} octets of a unix socket")
+        return cls(given)
+
+    @property
+    def path(self) -> str:
+        """Of a unix socket; empty for TCP."""
+        return self.removeprefix("unix:") if self.startswith("unix:") else ""
+
+    @property
+    def host(self) -> str:
+        return "" if self.path else super().host
+
+    @property
+    def port(self) -> int:
+        return 0 if self.path else super().port
+
+    @property
+    def is_loopback(self) -> bool:
+        return bool(self.path) or super().is_loopback
+
+
 class NameServer(str):
     """An address of a DNS server, with a port when it is not 53."""
 
@@ -262,6 +297,7 @@ Kind = (
     | type[AddressPattern]
     | type[Endpoint]
     | type[OptionalEndpoint]
+    | type[ListenAddress]
     | type[NameServer]
     | type[HostName]
     | type[Mailbox]
@@ -276,6 +312,7 @@ KINDS: tuple[Kind, ...] = (
     AddressPattern,
     Endpoint,
     OptionalEndpoint,
+    ListenAddress,
     NameServer,
     HostName,
     Mailbox,

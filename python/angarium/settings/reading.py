@@ -15,16 +15,19 @@ import socket
 import tomllib
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from ..errors import SettingsError
+from .checks import contradictions
+from .faces import Listen, Mechanism
+from .hops import Hop
 from .kinds import KINDS, Mailbox, decode_kind
-from .tables import CATCH_ALL, Local, Settings
+from .tables import CATCH_ALL, Certificate, Local, Logins, Settings
 
 DEFAULT_FILE = "angarium.toml"
 # `check` stops after so many; whoever has more has another kind of file.
@@ -100,10 +103,11 @@ def examine(path: Path) -> tuple[Settings | None, list[Problem]]:
     settings, problems = convert(raw, name)
     if settings is None:
         return None, problems
+    settings = replace(settings, listen=profiled(raw, settings))
     if not any(way in raw for way in WAYS):
         settings = replace(settings, local=Local(catch_all=Mailbox(CATCH_ALL)))
     settings = complete(settings, path.absolute().parent)
-    return settings, problems or list(contradictions(settings, name))
+    return settings, problems or [Problem(name, *finding) for finding in contradictions(settings)]
 
 
 def convert(raw: dict[str, Any], name: str) -> tuple[Settings | None, list[Problem]]:
@@ -123,6 +127,15 @@ def convert(raw: dict[str, Any], name: str) -> tuple[Settings | None, list[Probl
             if not cut_out(raw, culprit):
                 break
     return None, problems
+
+
+def profiled(raw: dict[str, Any], settings: Settings) -> tuple[Listen, ...]:
+    """The listeners with what [profile.NAME] says where their own block is silent."""
+    rows, profiles = raw.get("listen"), raw.get("profile")
+    if not rows or not profiles:
+        return settings.listen
+    whole = [{**profiles.get(row.profile, {}), **given} for row, given in zip(settings.listen, rows, strict=True)]
+    return msgspec.convert(whole, tuple[Listen, ...], dec_hook=decode_kind)
 
 
 Step = str | int
@@ -253,22 +266,74 @@ def cut_out(raw: Any, steps: list[Step]) -> bool:
     return True
 
 
+SomeHop = TypeVar("SomeHop", bound=Hop)
+
+
 def complete(settings: Settings, base: Path) -> Settings:
     """Fills in folders and names; relative paths count from the file's folder."""
 
-    def path(given: str, otherwise: Path) -> str:
+    def path(given: str, otherwise: Path | str = "") -> str:
         return str((base / Path(given).expanduser()) if given else otherwise)
 
+    def hop(given: SomeHop) -> SomeHop:
+        login, shown = given.login, given.certificate
+        if login is not None:
+            login = replace(login, password_file=path(login.password_file), token_file=path(login.token_file))
+        if shown is not None:
+            shown = replace(shown, chain=path(shown.chain), key=path(shown.key))
+        return replace(given, roots=path(given.roots), login=login, certificate=shown)
+
     data = Path(path(settings.server.data, state_folder()))
-    hooks = path(settings.hooks.file, Path()) if settings.hooks.file else ""
     return replace(
         settings,
         server=replace(settings.server, data=str(data), hostname=settings.server.hostname or own_name()),
         local=replace(settings.local, folder=path(settings.local.folder, data / "mail")),
         spool=replace(settings.spool, folder=path(settings.spool.folder, data / "spool")),
         control=replace(settings.control, socket=path(settings.control.socket, data / "control.sock")),
-        hooks=replace(settings.hooks, file=hooks),
-        listen=tuple(replace(row, name=row.name or row.profile) for row in settings.listen),
+        hooks=replace(settings.hooks, file=path(settings.hooks.file)),
+        tls=replace(
+            settings.tls,
+            client_ca=path(settings.tls.client_ca),
+            certificate=tuple(certificate(row, path) for row in settings.tls.certificate),
+        ),
+        logins=logins(settings, data, path),
+        listen=tuple(listener(row, settings.logins) for row in settings.listen),
+        route=tuple(hop(row) for row in settings.route),
+        smarthost=None if settings.smarthost is None else hop(settings.smarthost),
+    )
+
+
+# What each source of logins can judge, best first. CRAM-MD5 and tokens must be asked for.
+MECHANISMS: dict[str, tuple[Mechanism, ...]] = {
+    "sqlite": ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN"),
+    "file": ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN"),
+    "dovecot": ("PLAIN", "LOGIN"),
+    "http": ("PLAIN", "LOGIN"),
+    "hook": ("PLAIN", "LOGIN"),
+}
+
+
+def listener(row: Listen, logins: Logins) -> Listen:
+    """With a name, and with the mechanisms of its logins."""
+    external: tuple[Mechanism, ...] = ("EXTERNAL",) if row.client_certificates != "off" else ()
+    usual = () if row.login == "off" else (*external, *MECHANISMS[logins.source])
+    return replace(row, name=row.name or row.profile, auth=row.auth or usual)
+
+
+def certificate(row: Certificate, path: Callable[..., str]) -> Certificate:
+    return replace(row, chain=path(row.chain), key=path(row.key))
+
+
+def logins(settings: Settings, data: Path, path: Callable[..., str]) -> Logins:
+    """Our own accounts lie in the data folder when nothing else is said."""
+    given = settings.logins
+    own = {"sqlite": data / "accounts.db", "file": data / "accounts.jsonl"}
+    return replace(
+        given,
+        file=path(given.file, own.get(given.source, "")),
+        domain=given.domain or settings.server.hostname or own_name(),
+        socket=path(given.socket, ""),
+        token_file=path(given.token_file, ""),
     )
 
 
@@ -282,81 +347,6 @@ def own_name() -> str:
     """This machine's full name, or localhost when it has none (RFC 5321 2.3.5 asks for a full one)."""
     name = socket.gethostname().lower()
     return name if "." in name else "localhost"
-
-
-def contradictions(settings: Settings, name: str) -> Iterator[Problem]:
-    """What is wrong between keys that are each right."""
-    for check_rows in (listen_rows, way_rows, folder_rows, number_rows):
-        for key, wrong, right in check_rows(settings):
-            yield Problem(name, key, wrong, right)
-
-
-Finding = tuple[str, str, str]
-
-
-def listen_rows(settings: Settings) -> Iterator[Finding]:
-    seen: dict[str, str] = {}
-    if not settings.listen:
-        yield "listen", "there is no listening socket", "add one [[listen]] with an address"
-    places = [(f"listen[{number}].address", row.address) for number, row in enumerate(settings.listen)]
-    if settings.control.address:
-        places.append(("control.address", settings.control.address))
-    for key, address in places:
-        if address in seen and not address.endswith(":0"):
-            yield key, f"{address} is already used by {seen[address]}", "give each its own port"
-        seen[address] = key
-    if settings.control.address and not settings.control.address.is_loopback:
-        yield "control.address", f"{settings.control.address} is open to the network", "it takes an address on loopback"
-    for number, listen in enumerate(settings.listen):
-        if listen.max_size < 65_536:
-            yield f"listen[{number}].max_size", "this is below what mail needs", "64KiB at least (RFC 5321 4.5.3.1.7)"
-
-
-def way_rows(settings: Settings) -> Iterator[Finding]:
-    tags = {row.tag for row in settings.tag}
-    for number, row in enumerate(settings.route):
-        key = f"route[{number}]"
-        if row.to in ("smarthost", "lmtp") and row.host is None and (row.to == "lmtp" or settings.smarthost is None):
-            yield f"{key}.host", "this key is missing", f'to = "{row.to}" needs a host'
-        if row.to == "maildir" and not row.mailbox:
-            yield f"{key}.mailbox", "this key is missing", 'to = "maildir" needs a mailbox'
-        if row.tag and row.tag not in tags and not settings.hooks.file:
-            yield f"{key}.tag", f"nothing gives the tag {row.tag!r}", "add a [[tag]] row or a hook that gives it"
-    if "*" in settings.relay.domains:
-        yield "relay.domains", "anybody could send to everybody through us", "name domains, or trust networks"
-    for domain, mailbox in settings.local.domains.items():
-        if domain == "*":
-            yield 'local.domains."*"', "every domain would end here", "use local.catch_all for that"
-        if not mailbox:
-            yield f'local.domains."{domain}"', "it has no mailbox", f"it takes {Mailbox.right}"
-
-
-def folder_rows(settings: Settings) -> Iterator[Finding]:
-    hooks = settings.hooks_file
-    if hooks and not hooks.is_file():
-        yield "hooks.file", f"there is no file {hooks}", "name a Python file, or leave the key out"
-    if len(settings.control.socket.encode()) > 107:  # sun_path of unix(7)
-        yield "control.socket", "the path is too long for a unix socket", "107 octets at most; set control.socket"
-
-
-def number_rows(settings: Settings) -> Iterator[Finding]:
-    """Numbers that the engine bounds more narrowly than their kind does."""
-    spool, limits = settings.spool, settings.limits
-    bounds = (
-        ("spool.segment", spool.segment, 1 << 20, 1 << 30, "1MiB to 1GiB"),
-        ("spool.group_size", spool.group_size, 64 << 10, 16 << 20, "64KiB to 16MiB"),
-        ("limits.inline_body", limits.inline_body, 4 << 10, 8 << 20, "4KiB to 8MiB"),
-        ("limits.max_header", limits.max_header, 4 << 10, 1 << 20, "4KiB to 1MiB"),
-        ("dns.timeout", settings.dns.timeout, 100, 60_000, "100ms to 60s"),
-        ("dns.lifetime", settings.dns.lifetime, settings.dns.timeout, 300_000, "dns.timeout to 5m"),
-        ("dns.max_ttl", settings.dns.max_ttl, settings.dns.min_ttl, 7 * 86_400_000, "dns.min_ttl to 7d"),
-    )
-    for key, value, least, most, right in bounds:
-        if not least <= value <= most:
-            yield key, "the number is out of range", f"it takes {right}"
-    for word, waits in msgspec.structs.asdict(settings.delivery.retry).items():
-        if not waits or min(waits) <= 0:
-            yield f"delivery.retry.{word}", "a wait is missing or zero", "at least one time above 0"
 
 
 def reason_of(error: Exception) -> str:

@@ -13,13 +13,14 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 from msgspec.structs import force_setattr
 
+from .faces import Count, Listen, Positive, Profiles
+from .hops import HopTls, Port, Route, Smarthost
 from .kinds import (
     AddressPattern,
     DomainName,
     DomainPattern,
     Duration,
-    Endpoint,
-    HostName,
+    ListenAddress,
     Mailbox,
     NameServer,
     Network,
@@ -28,11 +29,6 @@ from .kinds import (
     Size,
 )
 
-Priority = Literal["urgent", "high", "normal", "bulk"]
-Tls = Literal["none", "encrypt", "verify"]
-Count = Annotated[int, Meta(ge=0, le=4_294_967_295)]
-Positive = Annotated[int, Meta(ge=1, le=4_294_967_295)]
-Port = Annotated[int, Meta(ge=1, le=65_535)]
 # What the first run calls the mailbox that takes everything.
 CATCH_ALL = "catch-all"
 
@@ -65,28 +61,6 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     workers: Annotated[int, Meta(ge=0, le=1_024)] = 0
 
 
-class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[[listen]]: one listening socket and the face it shows."""
-
-    address: Endpoint
-    # For logs and metrics; empty: the profile.
-    name: str = ""
-    profile: Literal["mx", "submission", "submissions", "relay", "lmtp"] = "mx"
-    banner: str = ""
-    max_size: Size = size("50MiB")
-    # RFC 5321 4.5.3.1.8 asks for 100 at least.
-    max_recipients: Positive = 1_000
-    max_line: Annotated[int, Meta(ge=1_000, le=1_048_576)] = 65_536
-    # What bare CR or LF from trusted clients meets; others are always refused.
-    bare_newline: Literal["reject", "normalise"] = "reject"
-    max_errors: Positive = 20
-    # Everybody who reaches this socket is trusted.
-    trusted: bool = False
-    tls: Tls = "none"
-    priority: Priority = "normal"
-    tenant: str = ""
-
-
 class Relay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[relay]: who may send on through us."""
 
@@ -113,27 +87,6 @@ class Local(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         force_setattr(self, "domains", {DomainPattern.parse(key): box for key, box in self.domains.items()})
 
 
-class Route(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[[route]]: the first row whose domain and tag match says where mail goes."""
-
-    domain: DomainPattern = DomainPattern("*")
-    tag: str = ""
-    # mx: as the world's DNS says. smarthost: the host below. maildir: the mailbox below. fail: returned.
-    to: Literal["mx", "smarthost", "lmtp", "maildir", "fail"] = "smarthost"
-    host: HostName | None = None
-    port: Port = 25
-    # Look the host up by MX first.
-    mx: bool = False
-    mailbox: Mailbox = Mailbox("")
-    # fail: the words that the sender reads.
-    text: str = ""
-    tls: Tls = "none"
-    # Windows of its own; 0 or empty: those of [delivery].
-    connections: Count = 0
-    messages_per_connection: Count = 0
-    rate: Rate = Rate("")
-
-
 class Tag(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[[tag]]: marks recipients for a [[route]]; all that is given must match, the first row wins."""
 
@@ -144,13 +97,55 @@ class Tag(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tenant: str = ""
 
 
-class Smarthost(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[smarthost]: all mail without another way goes there."""
+class Certificate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[[tls.certificate]]: PEM files, read again when they change. The first one is for whoever names no host."""
 
-    host: HostName
-    port: Port = 25
-    mx: bool = False
-    tls: Tls = "none"
+    # The certificate and those between it and the authority, in this order.
+    chain: str
+    # Empty: it lies in the same file.
+    key: str = ""
+    # Hosts that it is shown for; empty: those that stand in it.
+    names: tuple[DomainPattern, ...] = ()
+
+
+class Tls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[tls]: what we show to clients. Without a certificate one is made that we signed ourselves."""
+
+    certificate: tuple[Certificate, ...] = ()
+    # PEM file of the authorities whose client certificates we believe.
+    client_ca: str = ""
+    # How often the files are looked at.
+    watch: Duration = time("10s")
+
+
+class Logins(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[logins]: who may log in, and where that is known."""
+
+    # sqlite, file: our own accounts (`angarium user`). hook: the function `auth` of the policy file.
+    source: Literal["sqlite", "file", "dovecot", "http", "hook"] = "sqlite"
+    # Of our own accounts; empty: accounts.db or accounts.jsonl in the data folder.
+    file: str = ""
+    # What a login without "@" sends as: itself at this domain. Empty: at our hostname.
+    domain: str = ""
+    # dovecot: its auth socket.
+    socket: str = ""
+    # http: gets each login as a POST, with the token of that file in Authorization.
+    url: str = ""
+    token_file: str = ""
+    # Of one question; behind it the client hears 454.
+    deadline: Duration = time("10s")
+    # How long the engine remembers a success and a failure.
+    remember: Duration = time("5m")
+    remember_refused: Duration = time("10s")
+    # Each failure in a row of an address or an account makes the next answer so much later, at most `slowest`.
+    delay: Duration = time("500ms")
+    slowest: Duration = time("8s")
+    # So many failures within `window` ban an address (IPv6: its /64) for `ban`; of an account, only addresses that
+    # logged in lately may then try it. 0: never.
+    failures_per_address: Count = 20
+    failures_per_account: Count = 50
+    window: Duration = time("15m")
+    ban: Duration = time("15m")
 
 
 class Dns(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -203,6 +198,10 @@ class Delivery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     source: str = ""
     # The name for EHLO; empty: the server's.
     hello: str = ""
+    # To hosts found by MX.
+    tls: HopTls = "opportunistic"
+    # Signed 8-bit mail to a host that takes only 7 bits: back to the sender, or sent as it is.
+    signed_eight_bit: Literal["bounce", "send"] = "bounce"
     # RFC 5321 4.5.4.1: 4 to 5 days.
     expire: Duration = time("5d")
     expire_reports: Duration = time("2d")
@@ -315,7 +314,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole of angarium.toml. `reading.load` gives one in which nothing is left to guess."""
 
     server: Server = Server()
-    listen: tuple[Listen, ...] = (Listen(address=Endpoint("127.0.0.1:2525")),)
+    listen: tuple[Listen, ...] = (Listen(address=ListenAddress("127.0.0.1:2525")),)
+    profile: Profiles = Profiles()
+    tls: Tls = Tls()
+    logins: Logins = Logins()
     relay: Relay = Relay()
     local: Local = Local()
     route: tuple[Route, ...] = ()
@@ -346,6 +348,16 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def control_socket(self) -> Path:
         return Path(self.control.socket)
+
+    @property
+    def tls_folder(self) -> Path:
+        """Holds the certificate that we made ourselves."""
+        return self.data_folder / "tls"
+
+    @property
+    def accounts_file(self) -> Path:
+        """Where our own accounts are, when they are anywhere."""
+        return Path(self.logins.file)
 
     @property
     def token_file(self) -> Path:

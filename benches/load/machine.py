@@ -49,7 +49,7 @@ class Account:
     def pids(self) -> list[int]:
         if self._group is not None:
             return [int(pid) for pid in (self._group / "cgroup.procs").read_text().split()]
-        return descendants(self._root) if self._root else []
+        return [pid for pid in descendants(self._root) if Path(f"/proc/{pid}").exists()] if self._root else []
 
     def cpu(self) -> float:
         """CPU seconds used so far."""

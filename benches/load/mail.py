@@ -60,11 +60,16 @@ class Sink:
     """smtp-sink on a port, with the number of messages it has taken."""
 
     def __init__(self, port: int) -> None:
+        refuse_taken_port("smtp-sink", port)
         self.port = port
         self._file = tempfile.NamedTemporaryFile(prefix="angarium-sink-", dir="/dev/shm")  # noqa: SIM115
         command = [program("smtp-sink"), "-u", "nobody", "-c", f"127.0.0.1:{port}", str(BACKLOG)]
         self._process = subprocess.Popen(command, stdout=self._file, stderr=subprocess.DEVNULL)
-        wait_for_port(port)
+        try:
+            wait_for_port(port)
+        except BaseException:
+            self.close()
+            raise
 
     def count(self) -> int:
         tail = Path(self._file.name).read_bytes()[-200:]
@@ -78,6 +83,14 @@ class Sink:
         self._process.terminate()
         self._process.wait()
         self._file.close()
+
+
+def refuse_taken_port(name: str, port: int) -> None:
+    """Raises when something listens on 127.0.0.1:`port` already: the load would go there, outside every account."""
+    with socket.socket() as sock:
+        sock.settimeout(1)
+        if sock.connect_ex(("127.0.0.1", port)) == 0:
+            raise SystemExit(f"{name}: something listens on 127.0.0.1:{port} already, perhaps left over; end it first")
 
 
 def wait_for_port(port: int, *, seconds: float = 30) -> None:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .machine import Account
-from .mail import program, wait_for_port
+from .mail import program, refuse_taken_port, wait_for_port
 
 STOP_SECONDS = 20
 
@@ -45,6 +45,7 @@ class Server:
         self.account = Account(self.name)
 
     def start(self) -> None:
+        refuse_taken_port(self.name, self.port)
         self.prepare()
         self.launch()
         try:
@@ -77,16 +78,20 @@ class Server:
         return process.pid
 
     def end(self, sign: signal.Signals = signal.SIGTERM) -> None:
-        """Ends the processes of the account, gently first."""
-        until = time.monotonic() + STOP_SECONDS
-        while pids := self.account.pids():
-            for pid in pids:
-                try_kill(pid, sign)
-            if hasattr(self, "process"):
-                self.process.poll()
-            if time.monotonic() > until:
-                sign, until = signal.SIGKILL, time.monotonic() + STOP_SECONDS
-            time.sleep(0.1)
+        """Ends the processes of the account by their ids, gently first; raises when one outlives SIGKILL."""
+        for one in (sign, signal.SIGKILL):
+            until = time.monotonic() + STOP_SECONDS
+            while pids := self.account.pids():
+                for pid in pids:
+                    try_kill(pid, one)
+                if hasattr(self, "process"):
+                    self.process.poll()
+                if time.monotonic() > until:
+                    break
+                time.sleep(0.1)
+            else:
+                return
+        raise SystemExit(f"{self.name}: processes {pids} do not end")
 
     def stop(self) -> None:
         self.end()
@@ -208,9 +213,12 @@ class Postfix(Server):
         subprocess.run(command, preexec_fn=self.account.join, capture_output=True, check=True)
 
     def stop(self) -> None:
-        command = [program("postfix"), "-c", str(self.folder / "etc"), "stop"]
-        subprocess.run(command, capture_output=True, check=False)
-        super().stop()
+        try:
+            if (self.folder / "etc" / "master.cf").exists():
+                command = [program("postfix"), "-c", str(self.folder / "etc"), "stop"]
+                subprocess.run(command, capture_output=True, check=False)
+        finally:
+            super().stop()
 
 
 class Haraka(Server):

@@ -210,7 +210,8 @@ def accept_batch(bridge: Bridge, listening: Listening) -> bool | None:
     exhausted: bool | None = False
     for _ in range(BATCH):
         try:
-            accepted, address = listening.socket.accept()
+            # The first half of `socket.accept`: no object is made for a descriptor that the engine takes over.
+            descriptor, address = listening.socket._accept()
         except BlockingIOError:
             break
         except OSError as error:
@@ -223,9 +224,8 @@ def accept_batch(bridge: Bridge, listening: Listening) -> bool | None:
                 exhausted = None
                 break
             raise
-        accepted.setblocking(False)
         host, port = (address[0].partition("%")[0], address[1]) if address else UNIX_PEER
-        peers.append((accepted.detach(), host, port))
+        peers.append((descriptor, host, port))
     if peers:
         for descriptor, reply in bridge.engine.adopt(listening.number, peers):
             refuse(descriptor, reply)

@@ -100,7 +100,7 @@ async def test_out_of_descriptors_is_a_pause_not_a_spin(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: object
 ) -> None:
     class Exhausted:
-        def accept(self) -> object:
+        def _accept(self) -> object:
             raise OSError(errno.EMFILE, "too many open files")
 
     listening = intake.listen(settings("127.0.0.1:0"))[0]

@@ -31,13 +31,19 @@ __all__ = [
     "QueueIndex",
     "RotatingBloomFilter",
     "RouteWanted",
+    "SmtpAuth",
+    "SmtpAuthCancelled",
+    "SmtpAuthResponse",
     "SmtpBody",
     "SmtpBroken",
     "SmtpCapabilities",
+    "SmtpChunk",
     "SmtpClient",
     "SmtpData",
     "SmtpEarly",
     "SmtpEnd",
+    "SmtpEtrn",
+    "SmtpExpn",
     "SmtpGarbage",
     "SmtpHangup",
     "SmtpHello",
@@ -47,7 +53,10 @@ __all__ = [
     "SmtpReply",
     "SmtpReset",
     "SmtpServer",
+    "SmtpStartTls",
     "SmtpVrfy",
+    "SmtpXclient",
+    "SmtpXforward",
     "Taken",
     "diagnose_address",
     "message_addresses",
@@ -567,6 +576,33 @@ class SmtpMail:
     def body(self) -> Literal["7BIT", "8BITMIME", "BINARYMIME"]: ...
     @property
     def smtputf8(self) -> bool: ...
+    @property
+    def ret(self) -> Literal["FULL", "HDRS"] | None:
+        """RET (RFC 3461 4.3)."""
+    @property
+    def envid(self) -> str | None:
+        """ENVID, decoded: printable ASCII (RFC 3461 4.4)."""
+    @property
+    def auth(self) -> str | None:
+        """AUTH: the first submitter as the client says, `<>` for unknown (RFC 4954 5)."""
+    @property
+    def by(self) -> tuple[int, Literal["return", "notify"], bool] | None:
+        """BY: seconds from now, what becomes of a late message, whether relays report (RFC 2852)."""
+    @property
+    def hold_for(self) -> int | None:
+        """HOLDFOR: seconds (RFC 4865)."""
+    @property
+    def hold_until(self) -> int | None:
+        """HOLDUNTIL: seconds since 1970 (RFC 4865)."""
+    @property
+    def priority(self) -> int | None:
+        """MT-PRIORITY: -9 to 9 (RFC 6710)."""
+    @property
+    def require_tls(self) -> bool:
+        """REQUIRETLS (RFC 8689)."""
+    @property
+    def prdr(self) -> bool:
+        """A reply for each recipient is wanted (`reply_each`)."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
 
@@ -580,6 +616,12 @@ class SmtpRcpt:
     @property
     def bare_postmaster(self) -> bool:
         """It was `<postmaster>` (RFC 5321 4.5.1), made postmaster at our own name."""
+    @property
+    def notify(self) -> list[Literal["NEVER", "SUCCESS", "FAILURE", "DELAY"]]:
+        """NOTIFY; empty when it was not given (RFC 3461 4.1)."""
+    @property
+    def orcpt(self) -> str | None:
+        """ORCPT as `rfc822;address`, decoded (RFC 3461 4.2)."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
 
@@ -588,6 +630,24 @@ class SmtpData:
     """DATA. Waits for an answer; `accept` says 354 and content follows."""
 
     __match_args__: tuple[()]
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class SmtpChunk:
+    """BDAT (RFC 3030): `size` octets of content follow. Waits for an answer; accepted, they come as `Body`; refused,
+    they are dropped and the refusal is said behind them."""
+
+    __match_args__: tuple[Literal["size"], Literal["last"]]
+    @property
+    def size(self) -> int:
+        """Octets."""
+    @property
+    def last(self) -> bool:
+        """Behind it comes `End`."""
+    @property
+    def first(self) -> bool:
+        """No chunk of this message came before."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
 
@@ -603,7 +663,8 @@ class SmtpBody:
 
 @final
 class SmtpEnd:
-    """The final dot. Waits for an answer; whatever it is, the transaction is over."""
+    """The final dot, or the end of the last chunk. Waits for an answer (`reply_each` in LMTP and PRDR); whatever it is,
+    the transaction is over."""
 
     __match_args__: tuple[Literal["size"], Literal["body"]]
     @property
@@ -647,6 +708,91 @@ class SmtpVrfy:
     def __ne__(self, other: object, /) -> bool: ...
 
 @final
+class SmtpExpn:
+    """EXPN. Waits for an answer; `accept` says 550."""
+
+    __match_args__: tuple[Literal["text"]]
+    @property
+    def text(self) -> str: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class SmtpAuth:
+    """AUTH (RFC 4954). Waits for `challenge` or a reply (235, 535)."""
+
+    __match_args__: tuple[Literal["mechanism"], Literal["initial"]]
+    @property
+    def mechanism(self) -> str:
+        """One of those offered."""
+    @property
+    def initial(self) -> bytes | None:
+        """The initial response, decoded."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class SmtpAuthResponse:
+    """The answer to a challenge, decoded. Waits like `Auth`."""
+
+    __match_args__: tuple[Literal["data"]]
+    @property
+    def data(self) -> bytes: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class SmtpAuthCancelled:
+    """The client gave the login up, or answered nonsense; it was answered."""
+
+    __match_args__: tuple[()]
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class SmtpStartTls:
+    """STARTTLS (RFC 3207). Waits for an answer. Accepted: take events once more (octets sent behind it end the
+    session), write `data_to_send()`, do the handshake, call `secured()`."""
+
+    __match_args__: tuple[()]
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class SmtpEtrn:
+    """ETRN (RFC 1985). Waits for an answer."""
+
+    __match_args__: tuple[Literal["name"]]
+    @property
+    def name(self) -> str: ...
+    @property
+    def scope(self) -> Literal["domain", "subdomains", "queue"]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class SmtpXclient:
+    """XCLIENT. Waits for an answer; `accept` says the banner, and the session begins anew."""
+
+    __match_args__: tuple[Literal["attributes"]]
+    @property
+    def attributes(self) -> list[tuple[str, str | None]]:
+        """Names in capitals and decoded values; None: unavailable."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class SmtpXforward:
+    """XFORWARD. Waits for an answer."""
+
+    __match_args__: tuple[Literal["attributes"]]
+    @property
+    def attributes(self) -> list[tuple[str, str | None]]:
+        """Names in capitals and decoded values; None: unavailable."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
 class SmtpQuit:
     """QUIT, answered: write `data_to_send()` and close."""
 
@@ -673,7 +819,8 @@ class SmtpReply:
     __match_args__: tuple[Literal["command"], Literal["code"], Literal["enhanced"], Literal["text"]]
     @property
     def command(self) -> str:
-        """The verb that it answers; `greeting`, `.` for the final dot, empty for a 421 that answers nothing."""
+        """The verb that it answers; `greeting`, `.` for the end of content, `recipient` for that of one recipient
+        (LMTP, PRDR), empty for a 421 that answers nothing."""
     @property
     def code(self) -> int: ...
     @property
@@ -711,6 +858,12 @@ class SmtpCapabilities:
     @property
     def lines(self) -> list[str]:
         """All lines behind the first, as they came."""
+    @property
+    def mechanisms(self) -> list[str]:
+        """Mechanisms of AUTH that this library knows, the strong ones first."""
+    @property
+    def limits(self) -> list[tuple[Literal["MAILMAX", "RCPTMAX", "RCPTDOMAINMAX"], int]]:
+        """What LIMITS names (RFC 9422)."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
 
@@ -735,15 +888,45 @@ class SmtpServer:
         max_line: int | None = None,
         max_errors: int | None = None,
         bare_newline: Literal["reject", "normalise"] = "reject",
+        lmtp: bool = False,
+        mechanisms: Sequence[str] | None = None,
+        tls_required: bool = False,
+        login_required: bool = False,
+        limits: Sequence[tuple[str, int]] | None = None,
+        deliver_by_minimum: int = 0,
+        hold_maximum: int | None = None,
     ) -> SmtpServer:
-        """`extensions`: keywords out of PIPELINING, SIZE, 8BITMIME, ENHANCEDSTATUSCODES, SMTPUTF8; all unless given.
+        """`extensions`: EHLO keywords; PIPELINING, SIZE, 8BITMIME, ENHANCEDSTATUSCODES, SMTPUTF8 unless given. There
+        are also STARTTLS, AUTH, CHUNKING, BINARYMIME, DSN, DELIVERBY, FUTURERELEASE, MT-PRIORITY, REQUIRETLS, LIMITS,
+        ETRN, PRDR, XCLIENT, XFORWARD, EXPN. AUTH is offered while there are mechanisms, FUTURERELEASE once `set_now`
+        was called, STARTTLS until `secured`.
+
+        `lmtp`: LHLO instead of EHLO, a reply for each recipient (RFC 2033). `mechanisms`: of AUTH, by name.
+        `tls_required`: 530 to what comes before STARTTLS; `login_required`: 530 to mail before AUTH. `limits`: what
+        LIMITS says, of MAILMAX, RCPTMAX, RCPTDOMAINMAX. `deliver_by_minimum`: seconds. `hold_maximum`: seconds (30
+        days).
 
         `max_size`: octets of a content, 0 for no limit (50 MiB). `max_recipients`: of a transaction (1,000).
         `max_line`: octets of a text line with its CRLF, at least 1,000 (65,536). `max_errors`: 20.
         `bare_newline`: what becomes of a CR or LF outside CRLF in content. ValueError for what cannot be.
         """
     @property
-    def state(self) -> Literal["banner", "refused", "fresh", "ready", "mail", "recipients", "content", "closed"]: ...
+    def state(
+        self,
+    ) -> Literal[
+        "banner",
+        "refused",
+        "fresh",
+        "ready",
+        "mail",
+        "recipients",
+        "content",
+        "chunk",
+        "chunks",
+        "authenticating",
+        "securing",
+        "closed",
+    ]: ...
     @property
     def awaits(self) -> str | None:
         """The verb that waits for an answer (`.` for the final dot)."""
@@ -759,6 +942,30 @@ class SmtpServer:
     @property
     def errors(self) -> int:
         """Mistakes of the peer so far."""
+    @property
+    def is_in_content(self) -> bool:
+        """Content is being sent: behind 354, in a chunk, between two."""
+    @property
+    def is_secure(self) -> bool:
+        """`secured` was called."""
+    @property
+    def is_logged_in(self) -> bool: ...
+    @property
+    def offered(self) -> list[str]:
+        """The keywords that EHLO answers with now."""
+    def offer(self, keywords: Sequence[str]) -> None:
+        """Offers these extensions too from now on."""
+    def withdraw(self, keywords: Sequence[str]) -> None:
+        """Refuses these extensions from now on."""
+    def offer_mechanisms(self, names: Sequence[str]) -> None:
+        """The mechanisms of AUTH from now on; empty: AUTH is not offered."""
+    def set_now(self, seconds: int) -> None:
+        """Says what o'clock it is, in seconds since 1970: FUTURERELEASE needs it."""
+    def set_logged_in(self) -> None:
+        """The caller knows who it is without AUTH."""
+    def secured(self) -> None:
+        """The handshake is done: behind STARTTLS all that was said is forgotten; before the banner it is only noted.
+        SmtpError elsewhere."""
     def greet(self) -> None:
         """Says the banner, first of all. SmtpError when it was said."""
     def refuse(self, code: int, text: str, *, enhanced: str | None = None) -> None:
@@ -773,11 +980,20 @@ class SmtpServer:
         | SmtpMail
         | SmtpRcpt
         | SmtpData
+        | SmtpChunk
         | SmtpBody
         | SmtpEnd
         | SmtpBroken
         | SmtpReset
         | SmtpVrfy
+        | SmtpExpn
+        | SmtpAuth
+        | SmtpAuthResponse
+        | SmtpAuthCancelled
+        | SmtpStartTls
+        | SmtpEtrn
+        | SmtpXclient
+        | SmtpXforward
         | SmtpQuit
         | SmtpHangup
         | None
@@ -790,6 +1006,10 @@ class SmtpServer:
 
         A 421 ends the session. SmtpError when nothing waits, ValueError for what is no reply.
         """
+    def reply_each(self, replies: Sequence[tuple[int, str, str | None]]) -> None:
+        """Answers `End` for each accepted recipient: (code, text, enhanced). SmtpError when their number is another."""
+    def challenge(self, data: bytes | bytearray) -> None:
+        """Answers `Auth` or `AuthResponse` with a challenge (334). SmtpError when neither waits."""
     def refuse_content(self, code: int, text: str, *, enhanced: str | None = None) -> None:
         """From within the content: the rest is dropped and this said at the final dot. SmtpError elsewhere."""
     def close(self, code: int, text: str, *, enhanced: str | None = None) -> None:
@@ -832,13 +1052,56 @@ class SmtpClient:
         *,
         size: int | None = None,
         eight_bit: bool = False,
+        binary: bool = False,
         smtputf8: bool = False,
+        ret: Literal["FULL", "HDRS"] | None = None,
+        envid: str | None = None,
+        auth: str | None = None,
+        by: tuple[int, Literal["return", "notify"], bool] | None = None,
+        hold_for: int | None = None,
+        hold_until: int | None = None,
+        priority: int | None = None,
+        require_tls: bool = False,
+        prdr: bool = False,
+        notify: Sequence[Literal["NEVER", "SUCCESS", "FAILURE", "DELAY"]] | None = None,
+        orcpt: str | None = None,
     ) -> None:
-        """Sends EHLO, HELO, MAIL (argument: the sender, empty for the null path), RCPT, DATA, RSET, NOOP, VRFY or QUIT.
+        """Sends EHLO, HELO, LHLO, MAIL (argument: the sender, empty for the null path), RCPT, DATA, RSET, NOOP, VRFY,
+        EXPN, STARTTLS, ETRN or QUIT.
 
-        `size` (octets) goes with MAIL when the peer offers SIZE. SmtpError when it is not the time, when the peer lacks
-        8BITMIME or SMTPUTF8 that is asked for, or when the argument would break its line; then nothing is sent.
+        Parameters of MAIL and RCPT are named as in the events `Mail` and `Rcpt`. `size` (octets), `ret`, `envid`,
+        `auth` (empty for `<>`), `prdr`, `notify` and `orcpt` go along when the peer offers their extension. SmtpError
+        when it is not the time, when the peer lacks another extension that is asked for, or when an argument would
+        break its line; then nothing is sent.
         """
+    @property
+    def chunk_left(self) -> int:
+        """Octets of the chunk begun that are still to be given to `chunk`."""
+    @property
+    def is_in_exchange(self) -> bool:
+        """334 has come: `auth_response` or `auth_cancel` is next. Its text is the challenge in base64."""
+    @property
+    def is_securing(self) -> bool:
+        """220 to STARTTLS has come: do the handshake, call `secured`. What the peer sends before it is `Garbage`."""
+    @property
+    def is_secure(self) -> bool: ...
+    def secured(self) -> None:
+        """The handshake is done: what the peer said before is forgotten, EHLO must be sent again."""
+    def bdat(self, size: int, *, last: bool = False) -> None:
+        """Sends BDAT: `size` octets follow by `chunk`; behind the last the message is answered as behind a dot."""
+    def chunk(self, data: bytes | bytearray) -> None:
+        """Sends octets of the chunk as they are. SmtpError for more than was said, and (but with `binary`) for a NUL
+        or a CR or LF outside CRLF: then the connection is of no more use."""
+    def auth(self, mechanism: str, initial: bytes | bytearray | None = None) -> None:
+        """Sends AUTH, with an initial response that is not encoded yet."""
+    def auth_response(self, data: bytes | bytearray) -> None:
+        """Answers a challenge."""
+    def auth_cancel(self) -> None:
+        """Ends the login."""
+    def xclient(self, attributes: Sequence[tuple[str, str]]) -> None:
+        """Sends XCLIENT; an empty value is said to be unavailable. Success is a banner: EHLO must be sent again."""
+    def xforward(self, attributes: Sequence[tuple[str, str]]) -> None:
+        """Sends XFORWARD; an empty value is said to be unavailable."""
     def body(self, data: bytes | bytearray) -> None:
         """Sends a piece of the content, cut anywhere, dots not stuffed. SmtpError for a NUL or a CR or LF outside CRLF:
         nothing of the piece is sent, and the connection is of no more use."""

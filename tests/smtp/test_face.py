@@ -5,12 +5,16 @@ from __future__ import annotations
 import pytest
 from angarium.errors import SmtpError
 from angarium.smtp import (
+    Auth,
+    AuthResponse,
     Body,
     Broken,
+    Chunk,
     Client,
     Data,
     Early,
     End,
+    Etrn,
     Garbage,
     Hangup,
     Hello,
@@ -20,7 +24,10 @@ from angarium.smtp import (
     Reply,
     Reset,
     Server,
+    StartTls,
     Vrfy,
+    Xclient,
+    Xforward,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -251,3 +258,179 @@ def test_what_a_client_sends_a_server_keeps(pieces: list[bytes], size: int):
     assert isinstance(events[-1], End)
     whole = content.endswith(b"\r\n") or not content
     assert kept == (content if whole else content + b"\r\n")
+
+
+EXTENSIONS = [
+    *(
+        "PIPELINING",
+        "SIZE",
+        "8BITMIME",
+        "ENHANCEDSTATUSCODES",
+        "SMTPUTF8",
+        "STARTTLS",
+        "AUTH",
+        "CHUNKING",
+        "BINARYMIME",
+    ),
+    *(
+        "DSN",
+        "DELIVERBY",
+        "FUTURERELEASE",
+        "MT-PRIORITY",
+        "REQUIRETLS",
+        "LIMITS",
+        "ETRN",
+        "PRDR",
+        "XCLIENT",
+        "XFORWARD",
+    ),
+]
+
+
+def extended(**settings) -> Server:
+    options = {
+        "extensions": EXTENSIONS,
+        "mechanisms": ["PLAIN", "SCRAM-SHA-256"],
+        "limits": [("MAILMAX", 9)],
+        **settings,
+    }
+    server = Server("mx.example", **options)
+    server.set_now(1_795_608_000)
+    server.greet()
+    server.data_to_send()
+    return server
+
+
+def test_parameters_and_chunks():
+    server = extended()
+    mail = b"MAIL FROM:<> RET=HDRS ENVID=a+2Bb AUTH=<> BY=90;RT HOLDFOR=5 MT-PRIORITY=-2 REQUIRETLS PRDR\r\n"
+    rcpt = b"RCPT TO:<c@d.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;x@y.example\r\n"
+    events = play(server, b"EHLO c.example\r\n" + mail + rcpt + b"BDAT 3\r\na\r\nBDAT 3 LAST\r\nb\r\n")
+    assert b"250-AUTH SCRAM-SHA-256 PLAIN\r\n" in server.data_to_send()
+    match events[1:]:
+        case [
+            Mail(ret="HDRS", envid="a+b", auth="<>", by=(90, "return", True), hold_for=5, priority=-2, prdr=True),
+            Rcpt(notify=["SUCCESS", "DELAY"], orcpt="rfc822;x@y.example"),
+            Chunk(3, False, first=True),
+            Body(b"a\r\n"),
+            Chunk(3, True, first=False),
+            Body(b"b\r\n"),
+            End(6, "7BIT"),
+        ]:
+            pass
+        case _:
+            pytest.fail(str(events))
+    assert repr(events[2]).endswith("notify=['SUCCESS', 'DELAY'], orcpt='rfc822;x@y.example')")
+
+
+def test_a_login():
+    server = extended(login_required=True)
+    assert len(play(server, b"EHLO c.example\r\nMAIL FROM:<>\r\n")) == 1
+    server.receive_data(b"AUTH PLAIN =\r\nAGEAYg==\r\n")
+    assert server.next_event() == play(extended(), b"EHLO c.example\r\nAUTH PLAIN =\r\n")[1]
+    server.challenge(b"go on")
+    match server.next_event():
+        case AuthResponse(b"\0a\0b"):
+            server.accept()
+        case other:
+            pytest.fail(str(other))
+    assert server.data_to_send().endswith(
+        b"530 5.7.0 Authentication required\r\n334 Z28gb24=\r\n235 2.7.0 Authentication succeeded\r\n"
+    )
+    assert server.is_logged_in
+    server.receive_data(b"NOOP\r\n")
+    with pytest.raises(SmtpError):
+        server.challenge(b"")
+    cancelled = play(extended(), b"EHLO c.example\r\nAUTH PLAIN\r\n")
+    assert isinstance(cancelled[1], Auth)
+
+
+def test_starttls():
+    server = extended()
+    events = play(server, b"EHLO c.example\r\nSTARTTLS\r\n")
+    assert isinstance(events[-1], StartTls)
+    assert server.state == "securing"
+    server.secured()
+    assert (server.is_secure, server.state, "STARTTLS" in server.offered) == (True, "fresh", False)
+    with pytest.raises(SmtpError):
+        server.secured()
+    assert isinstance(play(extended(), b"EHLO c.example\r\nSTARTTLS\r\nRSET\r\n")[-1], Hangup)
+
+
+def test_lmtp_and_the_rest():
+    server = extended(lmtp=True)
+    server.receive_data(
+        b"LHLO c.example\r\nMAIL FROM:<>\r\nRCPT TO:<a@b.example>\r\nRCPT TO:<c@b.example>\r\nDATA\r\nx\r\n.\r\n"
+    )
+    while not isinstance(server.next_event(), End):
+        if server.awaits:
+            server.accept()
+    with pytest.raises(SmtpError):
+        server.reply_each([(250, "one", None)])
+    server.data_to_send()
+    server.reply_each([(250, "one", None), (552, "two", "5.2.2")])
+    assert server.data_to_send() == b"250 one\r\n552 5.2.2 two\r\n"
+    server = extended()
+    events = play(
+        server,
+        b"EHLO c.example\r\nETRN @d.example\r\nXFORWARD NAME=[UNAVAILABLE] IDENT=a+2Bb\r\nXCLIENT ADDR=192.0.2.1\r\n",
+    )
+    match events[1:]:
+        case [Etrn("d.example", scope="subdomains"), Xforward(forwarded), Xclient([("ADDR", "192.0.2.1")])]:
+            assert forwarded == [("NAME", None), ("IDENT", "a+b")]
+        case _:
+            pytest.fail(str(events))
+    server.withdraw(["XCLIENT"])
+    server.offer_mechanisms([])
+    assert not {"AUTH", "XCLIENT"} & set(server.offered)
+    server.offer(["XCLIENT"])
+    assert "XCLIENT" in server.offered
+    for wrong in ({"mechanisms": ["FROB"]}, {"limits": [("FROB", 1)]}, {"extensions": ["BINARYMIME"]}):
+        with pytest.raises(ValueError, match=r"."):
+            extended(**wrong)
+
+
+def test_client_extensions():
+    lines = b"".join(b"250-%s\r\n" % word.encode() for word in EXTENSIONS if word not in {"AUTH", "LIMITS"})
+    client = connected(ehlo=b"250-mx.example\r\n" + lines + b"250-AUTH PLAIN\r\n250 LIMITS RCPTMAX=3\r\n")
+    assert (client.capabilities.mechanisms, client.capabilities.limits) == (["PLAIN"], [("RCPTMAX", 3)])
+    client.auth("PLAIN", b"\0a\0b")
+    client.receive_data(b"334 \r\n")
+    assert client.is_in_exchange
+    client.auth_response(b"x")
+    client.receive_data(b"535 no\r\n")
+    client.send(
+        "MAIL", "", ret="FULL", envid="a b", by=(-5, "notify", True), hold_until=0, priority=3, binary=True, auth=""
+    )
+    client.send("RCPT", "c@d.example", notify=["NEVER"], orcpt="rfc822;x=y")
+    client.bdat(2, last=True)
+    assert client.chunk_left == 2
+    client.chunk(b"\n\0")
+    assert client.data_to_send() == (
+        b"AUTH PLAIN AGEAYg==\r\neA==\r\n"
+        b"MAIL FROM:<> BODY=BINARYMIME RET=FULL ENVID=a+20b AUTH=<> BY=-5;NT "
+        b"HOLDUNTIL=1970-01-01T00:00:00Z MT-PRIORITY=3\r\n"
+        b"RCPT TO:<c@d.example> NOTIFY=NEVER ORCPT=rfc822;x+3Dy\r\nBDAT 2 LAST\r\n\n\0"
+    )
+    client.receive_data(b"250 ok\r\n250 ok\r\n250 ok\r\n")
+    client.xclient([("ADDR", "192.0.2.1"), ("NAME", "")])
+    assert client.data_to_send() == b"XCLIENT ADDR=192.0.2.1 NAME=[UNAVAILABLE]\r\n"
+    client.receive_data(b"220 mx.example\r\n")
+    assert client.capabilities.lines == []
+    for wrong in ({"ret": "HALF"}, {"by": (1, "later", False)}, {"notify": ["ALWAYS"]}):
+        with pytest.raises(ValueError, match=r"."):
+            client.send("NOOP", **wrong)  # type: ignore[arg-type]
+
+
+def test_client_hears_nothing_before_the_handshake():
+    client = connected(ehlo=b"250-mx.example\r\n250 STARTTLS\r\n")
+    client.send("STARTTLS")
+    client.receive_data(b"220 go\r\n")
+    assert isinstance(client.next_event(), Reply)
+    assert client.is_securing
+    client.secured()
+    assert (client.is_secure, client.capabilities.lines) == (True, [])
+    client = connected(ehlo=b"250-mx.example\r\n250 STARTTLS\r\n")
+    client.send("STARTTLS")
+    client.receive_data(b"220 go\r\n250 injected\r\n")
+    assert [type(client.next_event()) for _ in range(3)] == [Reply, Garbage, type(None)]

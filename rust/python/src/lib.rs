@@ -26,7 +26,8 @@ mod _core {
     use crate::reputation::{BloomFilter, RotatingBloomFilter};
     #[pymodule_export]
     use crate::smtp::{
-        SmtpBody, SmtpBroken, SmtpCapabilities, SmtpClient, SmtpData, SmtpEarly, SmtpEnd, SmtpGarbage, SmtpHangup,
-        SmtpHello, SmtpMail, SmtpQuit, SmtpRcpt, SmtpReply, SmtpReset, SmtpServer, SmtpVrfy,
+        SmtpAuth, SmtpAuthCancelled, SmtpAuthResponse, SmtpBody, SmtpBroken, SmtpCapabilities, SmtpChunk, SmtpClient,
+        SmtpData, SmtpEarly, SmtpEnd, SmtpEtrn, SmtpExpn, SmtpGarbage, SmtpHangup, SmtpHello, SmtpMail, SmtpQuit,
+        SmtpRcpt, SmtpReply, SmtpReset, SmtpServer, SmtpStartTls, SmtpVrfy, SmtpXclient, SmtpXforward,
     };
 }

@@ -207,7 +207,8 @@ pub struct ContentHead {
     pub stream: String,
     pub campaign: String,
     pub class: Class,
-    /// TLS demand of the message: 0 none of its own, 1 encrypt, 2 verify (REQUIRETLS).
+    /// TLS demand of the message: 0 none of its own, 1 encrypt, 2 verify, 3 REQUIRETLS (verify, and the next host must
+    /// promise to do the same: RFC 8689 4.2.1).
     pub tls_demand: u8,
     /// The sender's own deadline (DELIVERBY, TTL); `None`: the policy's.
     pub deadline: Option<Millis>,

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use angarium_ledger::{Content, ContentBody, Lease, LoadError};
 use angarium_nouns::Millis;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::desk::Desk;
@@ -127,15 +126,28 @@ pub async fn has_eighth_bit(desk: &Desk, content: &Arc<Loaded>) -> Option<bool> 
     }
 }
 
+/// The message as it goes out, in one piece. `None`: a body file cannot be read.
+pub async fn whole(desk: &Desk, content: &Arc<Loaded>, rendered: &Rendered) -> Option<Vec<u8>> {
+    let mut whole = rendered.front.clone();
+    match &content.body {
+        ContentBody::Inline(body) => whole.extend_from_slice(body.get(rendered.from as usize..).unwrap_or_default()),
+        ContentBody::File(_) => {
+            let left = content.head.body.length.saturating_sub(rendered.from);
+            whole.extend(read(desk, content, rendered.from, left as usize).await?);
+        }
+    }
+    Some(whole)
+}
+
 /// Sends everything before the final dot; the last block stays in the output. `false`: the peer takes no more.
-pub async fn send<S: AsyncRead + AsyncWrite + Unpin>(
-    wire: &mut Wire<S>,
+pub async fn send(
+    wire: &mut Wire,
     content: &Arc<Loaded>,
     rendered: &Rendered,
     desk: &Desk,
     patience: Duration,
 ) -> Result<bool, Break> {
-    wire.client.body(&rendered.front).map_err(Break::Garbage)?;
+    append(wire, &rendered.front)?;
     if let ContentBody::Inline(body) = &content.body {
         let body = body.get(rendered.from as usize..).unwrap_or_default();
         return send_blocks(wire, body, patience).await;
@@ -151,17 +163,24 @@ pub async fn send<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-async fn send_blocks<S>(wire: &mut Wire<S>, body: &[u8], patience: Duration) -> Result<bool, Break>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+async fn send_blocks(wire: &mut Wire, body: &[u8], patience: Duration) -> Result<bool, Break> {
     for block in body.chunks(BLOCK) {
         if wire.client.output().len() + block.len() > BLOCK && !wire.flush(patience).await? {
             return Ok(false);
         }
-        wire.client.body(block).map_err(Break::Garbage)?;
+        append(wire, block)?;
     }
     Ok(true)
+}
+
+/// As octets of the chunk that was begun, or as content behind DATA.
+fn append(wire: &mut Wire, block: &[u8]) -> Result<(), Break> {
+    if block.is_empty() {
+        return Ok(());
+    }
+    let chunked = wire.client.chunk_left() > 0;
+    let appended = if chunked { wire.client.chunk(block) } else { wire.client.body(block) };
+    appended.map_err(Break::Garbage)
 }
 
 /// A block of a body file; empty at its end.

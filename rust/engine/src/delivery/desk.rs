@@ -14,6 +14,7 @@ use super::health::Health;
 use super::idle::IdlePool;
 use super::reports::Reports;
 use super::settings::DeliverySettings;
+use super::tls::TlsClients;
 use crate::clock::Clock;
 
 /// Jobs of the delivery room on the blocking pool at once: cold reads, body files, Maildir syncs. Four are enough
@@ -30,6 +31,7 @@ pub struct Desk {
     pub settings: ArcSwap<DeliverySettings>,
     pub counters: DeliveryCounters,
     pub health: Health,
+    pub tls: TlsClients,
     pub reports: Reports,
     pub idle: IdlePool,
     pub handovers: Handovers,
@@ -50,6 +52,7 @@ impl Desk {
             settings: ArcSwap::from_pointee(settings),
             counters: DeliveryCounters::default(),
             health: Health::default(),
+            tls: TlsClients::default(),
             reports: Reports::default(),
             idle: IdlePool::default(),
             handovers,

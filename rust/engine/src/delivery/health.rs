@@ -4,10 +4,11 @@
 //! are forgotten when they no longer count, or when the address works.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
 use angarium_nouns::Millis;
 use parking_lot::Mutex;
+
+use super::hosts::Place;
 
 /// Addresses remembered at once; above this, faded marks are swept and, if none is, new ones are not kept.
 const MAX_MARKS: usize = 65_536;
@@ -20,7 +21,7 @@ const MAX_WEIGHT: u32 = WEIGHT * 16;
 
 #[derive(Debug, Default)]
 pub struct Health {
-    marks: Mutex<HashMap<SocketAddr, Mark>>,
+    marks: Mutex<HashMap<Place, Mark>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -37,27 +38,27 @@ impl Mark {
 }
 
 impl Health {
-    pub fn failed(&self, address: SocketAddr, now: Millis) {
+    pub fn failed(&self, place: &Place, now: Millis) {
         let mut marks = self.marks.lock();
         if marks.len() >= MAX_MARKS {
             marks.retain(|_, mark| mark.weight(now) > 1);
         }
-        let weight = marks.get(&address).map_or(0, |mark| mark.weight(now)) + WEIGHT;
-        if marks.len() < MAX_MARKS || marks.contains_key(&address) {
-            marks.insert(address, Mark { weight: weight.min(MAX_WEIGHT), at: now });
+        let weight = marks.get(place).map_or(0, |mark| mark.weight(now)) + WEIGHT;
+        if marks.len() < MAX_MARKS || marks.contains_key(place) {
+            marks.insert(place.clone(), Mark { weight: weight.min(MAX_WEIGHT), at: now });
         }
     }
 
-    pub fn worked(&self, address: SocketAddr) {
+    pub fn worked(&self, place: &Place) {
         let mut marks = self.marks.lock();
         if !marks.is_empty() {
-            marks.remove(&address);
+            marks.remove(place);
         }
     }
 
     /// How much stands against the address now; 0 for nothing.
-    pub fn weight(&self, address: SocketAddr, now: Millis) -> u32 {
-        let weight = self.marks.lock().get(&address).map_or(0, |mark| mark.weight(now));
+    pub fn weight(&self, place: &Place, now: Millis) -> u32 {
+        let weight = self.marks.lock().get(place).map_or(0, |mark| mark.weight(now));
         if weight > 1 { weight } else { 0 }
     }
 }
@@ -69,7 +70,7 @@ mod tests {
     #[test]
     fn marks_fade_and_are_lifted() {
         let health = Health::default();
-        let address: SocketAddr = "192.0.2.1:25".parse().unwrap();
+        let address = &Place::Tcp("192.0.2.1:25".parse().unwrap());
         assert_eq!(health.weight(address, 0), 0);
         health.failed(address, 1_000);
         assert_eq!(health.weight(address, 1_000), WEIGHT);
@@ -88,10 +89,10 @@ mod tests {
     fn memory_is_bounded() {
         let health = Health::default();
         for n in 0..MAX_MARKS as u32 + 10 {
-            health.failed(SocketAddr::from((std::net::Ipv4Addr::from(n), 25)), 0);
+            health.failed(&Place::Tcp((std::net::Ipv4Addr::from(n), 25).into()), 0);
         }
         assert_eq!(health.marks.lock().len(), MAX_MARKS);
-        health.failed("192.0.2.1:26".parse().unwrap(), 10 * HALF_LIFE);
+        health.failed(&Place::Tcp("192.0.2.1:26".parse().unwrap()), 10 * HALF_LIFE);
         assert_eq!(health.marks.lock().len(), 1);
     }
 }

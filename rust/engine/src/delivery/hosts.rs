@@ -5,23 +5,41 @@
 //! address rules out the other family; addresses with a mark against them go last.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use angarium_nouns::Millis;
 
 use super::health::Health;
 
-/// An address to connect to and the name of the host that it belongs to.
+/// Where to connect to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Place {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// A place to connect to and the name of the host that it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     pub name: String,
-    pub address: SocketAddr,
+    /// The host's number in the plan.
+    pub host: usize,
+    pub place: Place,
 }
 
 impl std::fmt::Display for Candidate {
-    /// As the journal has it: `name[address]:port`.
+    /// As the journal has it: `name[address]:port`, or `[unix:path]`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}[{}]:{}", self.name, self.address.ip(), self.address.port())
+        match &self.place {
+            Place::Tcp(address) => write!(f, "{}[{}]:{}", self.name, address.ip(), address.port()),
+            Place::Unix(path) => write!(f, "[unix:{}]", path.display()),
+        }
     }
+}
+
+/// The one candidate of a plan that names a socket.
+pub fn of_socket(path: &str) -> Candidate {
+    Candidate { name: "localhost".into(), host: usize::MAX, place: Place::Unix(path.into()) }
 }
 
 /// The candidates of these hosts, best first, at most `limit`.
@@ -33,12 +51,13 @@ pub fn order<'a>(
     limit: usize,
 ) -> Vec<Candidate> {
     let usable = |ip: &IpAddr| source.is_none_or(|source| source.is_ipv4() == ip.is_ipv4());
-    let mut candidates: Vec<_> = hosts
-        .flat_map(|(name, addresses, port)| interleave(addresses).into_iter().map(move |ip| (name, ip, port)))
-        .filter(|(_, ip, _)| usable(ip))
-        .map(|(name, ip, port)| Candidate { name: name.to_owned(), address: SocketAddr::new(ip, port) })
-        .collect();
-    candidates.sort_by_cached_key(|candidate| health.weight(candidate.address, now));
+    let of_host = |(host, (name, addresses, port)): (usize, (&'a str, &'a [IpAddr], u16))| {
+        let addresses = interleave(addresses).into_iter().filter(usable);
+        let place = move |ip| Place::Tcp(SocketAddr::new(ip, port));
+        addresses.map(move |ip| Candidate { name: name.to_owned(), host, place: place(ip) })
+    };
+    let mut candidates: Vec<_> = hosts.enumerate().flat_map(of_host).collect();
+    candidates.sort_by_cached_key(|candidate| health.weight(&candidate.place, now));
     candidates.truncate(limit);
     candidates
 }
@@ -76,7 +95,7 @@ mod tests {
     #[test]
     fn marked_addresses_go_last_and_the_source_rules_out_a_family() {
         let health = Health::default();
-        health.failed("192.0.2.1:25".parse().unwrap(), 0);
+        health.failed(&Place::Tcp("192.0.2.1:25".parse().unwrap()), 0);
         let (a, b) = (ips(&["192.0.2.1", "2001:db8::1"]), ips(&["192.0.2.2"]));
         let hosts = [("a.example", &a[..], 25), ("b.example", &b[..], 25)];
         let names = |source: Option<&str>, limit| -> Vec<String> {

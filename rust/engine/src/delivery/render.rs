@@ -73,7 +73,7 @@ pub fn edit(head: &ContentHead, number: u16, start: &[u8]) -> Rendered {
     let names: Vec<_> =
         edits.iter().filter(|(kind, _)| *kind == REMOVE).filter_map(|(_, name)| field_name(name)).collect();
     if names.is_empty() {
-        return Rendered { front, from: 0 };
+        return Rendered { front, ..Rendered::default() };
     }
     let header = Header::scan(start);
     let end = header.body_start();

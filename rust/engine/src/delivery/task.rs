@@ -5,21 +5,20 @@
 //! the ledger: it rests in the idle pool until the driver has a run for it or its time is up.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use angarium_ledger::{LaneId, LaneRun};
 use angarium_nouns::outcome::{Phase, Reason};
-use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::timeout;
 
 use super::connection::{Connection, Errand, Failure};
 use super::desk::Desk;
 use super::hosts::{self, Candidate};
 use super::settle;
-use super::transaction::{host_failure, rules};
+use super::stream::Stream;
+use super::tls::{self, Security};
+use super::transaction::rules;
 
 /// The ledger's count of this connection on its lane, given back exactly once for each run.
 pub struct Slot {
@@ -52,7 +51,7 @@ impl Drop for Slot {
 pub async fn run(desk: Arc<Desk>, run: LaneRun) {
     let mut slot = Slot::new(&desk, run.lane);
     let candidates = candidates(&desk, &run);
-    let mut failure = Failure { judgement: host_failure(Reason::Connect, rules::CONNECT), reply: None };
+    let mut failure = Failure::of(Reason::Connect, rules::CONNECT);
     let mut host = String::new();
     for (at, candidate) in candidates.iter().enumerate() {
         if desk.is_stopping() {
@@ -63,7 +62,7 @@ pub async fn run(desk: Arc<Desk>, run: LaneRun) {
             Ok(()) => return,
             Err(why) => failure = why,
         }
-        desk.health.failed(candidate.address, desk.now());
+        desk.health.failed(&candidate.place, desk.now());
         desk.counters.refused.fetch_add(1, Relaxed);
         host = candidate.to_string();
         desk.reports.add(run.lane, &host, failure.judgement, failure.reply.as_ref(), 0);
@@ -73,6 +72,9 @@ pub async fn run(desk: Arc<Desk>, run: LaneRun) {
 
 fn candidates(desk: &Desk, run: &LaneRun) -> Vec<Candidate> {
     let plan = &run.plan;
+    if !plan.unix_path.is_empty() {
+        return vec![hosts::of_socket(&plan.unix_path)];
+    }
     let limit = desk.settings.load().addresses.max(1) as usize;
     let hosts = plan.hosts.iter().map(|host| {
         let port = if host.port == 0 { plan.port } else { host.port };
@@ -81,7 +83,8 @@ fn candidates(desk: &Desk, run: &LaneRun) -> Vec<Candidate> {
     hosts::order(hosts, plan.source, &desk.health, desk.now(), limit)
 }
 
-/// All that is done with one address. An error: nothing got through, it is the next one's turn.
+/// All that is done with one place. An error: nothing got through, it is the next one's turn. A handshake that fails
+/// is followed by a connection in the clear where the plan allows it.
 async fn visit(
     desk: &Arc<Desk>,
     run: &LaneRun,
@@ -89,15 +92,31 @@ async fn visit(
     last_host: bool,
     slot: &mut Slot,
 ) -> Result<(), Failure> {
-    let patience = desk.settings.load().patience(Phase::Connect);
-    let stream = connect(candidate.address, run.plan.source, patience).await.map_err(|error| refused(&error))?;
-    let errand = Errand {
+    let security = tls::security(desk, &run.plan, run.key.tls, candidate).await.map_err(Failure::from)?;
+    let may_go_clear = security.may_go_clear();
+    let errand = |security| Errand {
         desk: Arc::clone(desk),
         run: run.clone(),
-        address: candidate.address,
+        place: candidate.place.clone(),
         host: candidate.to_string(),
+        security,
         last_host,
     };
+    match talk(errand(security), slot).await {
+        Err(failure) if failure.of_the_handshake && may_go_clear => {
+            desk.tls.handshake_failed(&candidate.place, desk.now());
+            talk(errand(Security::none()), slot).await
+        }
+        ended => ended,
+    }
+}
+
+/// One connection from its beginning to its end.
+async fn talk(errand: Errand, slot: &mut Slot) -> Result<(), Failure> {
+    let desk = &Arc::clone(&errand.desk);
+    let patience = desk.settings.load().patience(Phase::Connect);
+    let source = errand.run.plan.source;
+    let stream = Stream::connect(&errand.place, source, patience).await.map_err(|error| refused(&error))?;
     let mut connection = Connection::new(errand, stream);
     let _open = Open::new(desk);
     connection.open().await?;
@@ -114,7 +133,7 @@ async fn visit(
 }
 
 /// Waits in the idle pool for the lane's next run. False: there was none in time, or it does not suit.
-async fn rest(desk: &Arc<Desk>, connection: &mut Connection<TcpStream>, slot: &mut Slot) -> bool {
+async fn rest(desk: &Arc<Desk>, connection: &mut Connection, slot: &mut Slot) -> bool {
     let linger = Duration::from_millis(connection.settings().linger_ms);
     let mut place = desk.idle.park(slot.lane);
     slot.close();
@@ -132,21 +151,9 @@ async fn rest(desk: &Arc<Desk>, connection: &mut Connection<TcpStream>, slot: &m
     connection.resume(run) && undisturbed
 }
 
-/// Stage *connect*.
-async fn connect(address: SocketAddr, source: Option<IpAddr>, patience: Duration) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if let Some(source) = source {
-        socket.bind(SocketAddr::new(source, 0))?;
-    }
-    let stream = timeout(patience, socket.connect(address)).await.map_err(|_| io::ErrorKind::TimedOut)??;
-    // One write is one step of the dialogue: waiting to fill packets would only delay it.
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
-
 fn refused(error: &io::Error) -> Failure {
     let reason = if error.kind() == io::ErrorKind::TimedOut { Reason::Timeout } else { Reason::Connect };
-    Failure { judgement: host_failure(reason, rules::CONNECT), reply: None }
+    Failure::of(reason, rules::CONNECT)
 }
 
 /// Counts an open connection while it lives.

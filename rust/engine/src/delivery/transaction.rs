@@ -1,7 +1,7 @@
 //! One SMTP transaction as a value: replies in, verdicts on recipients out. No socket, no clock, no ledger.
 //!
-//! Replies come in the order of the commands (MAIL, one RCPT for each recipient, DATA, then one behind the final
-//! dot, or one for each accepted recipient in LMTP: RFC 2033 4.2), so the number of the reply says what it answers,
+//! Replies come in the order of the commands (MAIL, one RCPT for each recipient, DATA unless the content goes in a
+//! chunk, then one behind the content, or one for each accepted recipient in LMTP: RFC 2033 4.2), so the number of the reply says what it answers,
 //! whether the commands were pipelined (RFC 2920) or sent step by step. Each recipient gets exactly one verdict:
 //! from its own reply, from the transaction's, or from [`Transaction::broken`] when the connection fails.
 
@@ -36,8 +36,21 @@ pub mod rules {
     pub const PYTHON: u16 = 912;
     /// Python takes no more events now.
     pub const DOOR_FULL: u16 = 913;
-    /// The lane demands TLS and there is none.
+    /// The lane demands TLS and the peer offers none.
     pub const NO_TLS: u16 = 914;
+    /// STARTTLS was offered and refused.
+    pub const TLS_REFUSED: u16 = 915;
+    /// Something was said between STARTTLS and the handshake.
+    pub const TLS_INJECTED: u16 = 916;
+    pub const TLS_HANDSHAKE: u16 = 917;
+    /// The certificate is not good for the host, by its roots or its TLSA records.
+    pub const TLS_CERTIFICATE: u16 = 918;
+    /// Our own certificate or roots cannot be read.
+    pub const TLS_SETTINGS: u16 = 919;
+    /// The login at a smarthost was refused, or there is no way to log in.
+    pub const LOGIN: u16 = 920;
+    /// REQUIRETLS is missing (RFC 8689 4.2.1).
+    pub const REQUIRE_TLS: u16 = 921;
 }
 
 /// What is decided on one recipient.
@@ -83,6 +96,15 @@ pub enum Final {
     EachAccepted,
 }
 
+/// How the content goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carried {
+    /// Behind DATA, with a final dot.
+    BehindData,
+    /// In one BDAT LAST (RFC 3030 2), which needs no leave: it is the content and its end.
+    InAChunk,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Place {
     Open,
@@ -99,6 +121,7 @@ pub struct Transaction {
     answered: usize,
     dot: Dot,
     last: Final,
+    carried: Carried,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,8 +133,12 @@ enum Dot {
 }
 
 impl Transaction {
-    pub fn new(recipients: usize, last: Final) -> Self {
-        Self { places: vec![Place::Open; recipients], sent: 0, answered: 0, dot: Dot::Unsent, last }
+    pub fn new(recipients: usize, last: Final, carried: Carried) -> Self {
+        Self { places: vec![Place::Open; recipients], sent: 0, answered: 0, dot: Dot::Unsent, last, carried }
+    }
+
+    pub fn carried(&self) -> Carried {
+        self.carried
     }
 
     /// Takes the next command to send. Pipelined: until `None`; else after each reply that said [`Step::Wait`].
@@ -119,7 +146,7 @@ impl Transaction {
         let line = match self.sent {
             0 => Line::Mail,
             n if n <= self.places.len() => Line::Rcpt(n - 1),
-            n if n == self.data_at() => Line::Data,
+            n if Some(n) == self.data_at() => Line::Data,
             _ => return None,
         };
         self.sent += 1;
@@ -131,7 +158,7 @@ impl Transaction {
         match self.answered {
             0 => Phase::Mail,
             n if n <= self.places.len() => Phase::Rcpt,
-            n if n == self.data_at() => Phase::Data,
+            n if Some(n) == self.data_at() => Phase::Data,
             _ => Phase::Dot,
         }
     }
@@ -194,8 +221,9 @@ impl Transaction {
         })
     }
 
-    fn data_at(&self) -> usize {
-        self.places.len() + 1
+    /// The number of DATA among the commands, if there is one.
+    fn data_at(&self) -> Option<usize> {
+        (self.carried == Carried::BehindData).then_some(self.places.len() + 1)
     }
 
     /// How many recipients the peer took before it said "too many", if it said so.
@@ -262,11 +290,13 @@ impl Transaction {
 
     /// Behind the last RCPT with nobody accepted, DATA need not be sent; sent already, its answer must be read.
     fn after_rcpt(&mut self) -> Step {
-        let last = self.answered == self.data_at();
-        if !last || self.accepted() > 0 {
-            return Step::Wait;
+        let last = self.answered == self.places.len() + 1;
+        match self.carried {
+            _ if !last => Step::Wait,
+            _ if self.accepted() == 0 => self.if_nothing_is_sent(),
+            Carried::BehindData => Step::Wait,
+            Carried::InAChunk => Step::SendBody,
         }
-        self.if_nothing_is_sent()
     }
 
     fn if_nothing_is_sent(&mut self) -> Step {
@@ -291,6 +321,8 @@ impl Transaction {
     /// One reply behind the dot: for all accepted, or for the next of them.
     fn take_final(&mut self, judgement: Judgement, reply: Reply) -> Step {
         self.close_rcpt();
+        // RFC 3030 2 leaves open what a refused chunk leaves behind.
+        let reset = self.carried == Carried::InAChunk && judgement.outcome != Outcome::Delivered;
         match self.last {
             Final::One => self.decide_rest(judgement, Some(&reply)),
             Final::EachAccepted => {
@@ -299,7 +331,7 @@ impl Transaction {
                 }
             }
         }
-        if self.accepted() > 0 { Step::Wait } else { Step::Done { reset: false } }
+        if self.accepted() > 0 { Step::Wait } else { Step::Done { reset } }
     }
 }
 
@@ -328,7 +360,17 @@ mod tests {
 
     /// Plays replies into a transaction; gives the last step and a letter for each verdict.
     fn play(recipients: usize, last: Final, pipelined: bool, script: &str) -> (String, String) {
-        let mut transaction = Transaction::new(recipients, last);
+        play_carried(Carried::BehindData, recipients, last, pipelined, script)
+    }
+
+    fn play_carried(
+        carried: Carried,
+        recipients: usize,
+        last: Final,
+        pipelined: bool,
+        script: &str,
+    ) -> (String, String) {
+        let mut transaction = Transaction::new(recipients, last, carried);
         let mut step = Step::Wait;
         transaction.next_line();
         if pipelined {
@@ -424,6 +466,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn plays_chunks() {
+        for (name, recipients, script, step, verdicts) in [
+            ("everything well", 2, "250 250 250 250", "done", "DD"),
+            ("middle recipient refused", 3, "250 250 550 250 250", "done", "DfD"),
+            ("nobody accepted", 2, "250 550 450", "done", "fd"),
+            ("MAIL refused", 2, "550 503 503", "done", "ff"),
+            ("the chunk refused", 1, "250 250 554", "done", "f"),
+            ("421 to the chunk is an attempt", 1, "250 250 421", "leave", "d"),
+            ("closed behind the chunk", 1, "250 250 -", "body", "u"),
+            ("closed behind the first RCPT", 2, "250 250 -", "wait", "rr"),
+        ] {
+            for pipelined in [false, true] {
+                let got = play_carried(Carried::InAChunk, recipients, Final::One, pipelined, script);
+                assert_eq!(got, (step.into(), verdicts.into()), "{name}");
+            }
+        }
+    }
+
     proptest! {
         /// Whatever a peer says in whatever order: nobody is delivered without a positive answer behind the dot,
         /// nobody is uncertain without a dot, and when it is done everybody has a verdict of an attempt or returns.
@@ -431,11 +492,13 @@ mod tests {
         fn any_answers(
             recipients in 1usize..6,
             pipelined: bool,
+            chunked: bool,
             lmtp: bool,
             codes in prop::collection::vec(prop::sample::select(&[220u16, 250, 354, 421, 450, 452, 550, 552, 554][..]), 0..16),
         ) {
             let last = if lmtp { Final::EachAccepted } else { Final::One };
-            let mut transaction = Transaction::new(recipients, last);
+            let carried = if chunked { Carried::InAChunk } else { Carried::BehindData };
+            let mut transaction = Transaction::new(recipients, last, carried);
             transaction.next_line();
             if pipelined {
                 while transaction.next_line().is_some() {}
@@ -472,7 +535,7 @@ mod tests {
 
     #[test]
     fn speaks_in_order() {
-        let mut transaction = Transaction::new(2, Final::One);
+        let mut transaction = Transaction::new(2, Final::One, Carried::BehindData);
         let lines: Vec<_> = std::iter::from_fn(|| transaction.next_line()).collect();
         assert_eq!(lines, [Line::Mail, Line::Rcpt(0), Line::Rcpt(1), Line::Data]);
         for phase in [Phase::Mail, Phase::Rcpt, Phase::Rcpt] {

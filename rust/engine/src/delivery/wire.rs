@@ -1,19 +1,25 @@
 //! A connection's bytes: the sans-I/O client of `core/smtp` over a stream, with a bound on every wait.
 //!
-//! Generic over the stream, so that TLS is the same code. A write that fails says nothing yet: the peer may have
+//! TLS is the same code, and can begin in the middle. A write that fails says nothing yet: the peer may have
 //! answered before it closed, so reading goes on and finds the answer or the end. What was handed to the kernel is
 //! counted, so that it can be told whether a final dot has left us.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use angarium_nouns::outcome::Reason;
 use angarium_nouns::reply::Reply;
 use angarium_smtp::{Client, ClientError};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::stream::Stream;
+use super::tls::TlsFailure;
 
 /// Replies are short; an EHLO answer of 20 lines fits.
 const READ_BUFFER: usize = 4096;
@@ -46,8 +52,8 @@ impl Break {
     }
 }
 
-pub struct Wire<S> {
-    stream: S,
+pub struct Wire {
+    stream: Stream,
     pub client: Client,
     input: Box<[u8]>,
     /// One timer for all waits: it is only moved when it rings or must ring earlier.
@@ -57,8 +63,8 @@ pub struct Wire<S> {
     write_failed: bool,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    pub fn new(stream: S, client: Client) -> Self {
+impl Wire {
+    pub fn new(stream: Stream, client: Client) -> Self {
         let timer = Box::pin(sleep_until(Instant::now() + FAR));
         Self { stream, client, input: vec![0; READ_BUFFER].into(), timer, sent: 0, write_failed: false }
     }
@@ -89,9 +95,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 }
             }
         }
+        if !self.write_failed && written > 0 {
+            // TLS holds records back until then.
+            match within(&mut self.timer, deadline, self.stream.flush()).await {
+                None => return Err(Break::Silent),
+                Some(flushed) => self.write_failed = flushed.is_err(),
+            }
+        }
         output.clear();
         *self.client.output() = output;
         Ok(!self.write_failed)
+    }
+
+    /// The TLS handshake, and whatever was said before it is forgotten.
+    pub async fn secure(
+        &mut self,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        patience: Duration,
+    ) -> Result<(), TlsFailure> {
+        let deadline = Instant::now() + patience;
+        match within(&mut self.timer, deadline, self.stream.secure(config, name)).await {
+            None => Err(TlsFailure::Silent),
+            Some(Err(error)) => Err(TlsFailure::of(&error)),
+            Some(Ok(())) => {
+                self.client.secured();
+                Ok(())
+            }
+        }
+    }
+
+    /// The TLS connection, if there is one.
+    pub fn tls(&self) -> Option<&rustls::ClientConnection> {
+        self.stream.tls()
     }
 
     /// Waits for the next reply, all of it within `patience`: a peer that drips is bounded too.

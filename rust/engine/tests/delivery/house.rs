@@ -25,6 +25,7 @@ pub struct House {
     pub lent: Arc<Mutex<Vec<Handover>>>,
     plan: Plan,
     kind: Protocol,
+    demand: u8,
     facts: Mutex<(Cursor, Vec<Fact>)>,
 }
 
@@ -60,6 +61,11 @@ pub fn plan(ports: &[u16]) -> Plan {
 
 impl House {
     pub fn open(kind: Protocol, plan: Plan, settings: DeliverySettings) -> Self {
+        Self::open_with_demand(kind, plan, settings, 0)
+    }
+
+    /// The routes demand TLS: 1 encrypt, 2 verify.
+    pub fn open_with_demand(kind: Protocol, plan: Plan, settings: DeliverySettings, demand: u8) -> Self {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("delivery-house-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
@@ -79,7 +85,13 @@ impl House {
         let delivery = delivery::start(&runtime, Arc::clone(&ledger), clock, settings, door);
         ledger.set_waker(delivery.waker());
         let facts = Mutex::new((Cursor::default(), Vec::new()));
-        Self { ledger, delivery: Some(delivery), clock, folder, lent, plan, kind, facts }
+        Self { ledger, delivery: Some(delivery), clock, folder, lent, plan, kind, demand, facts }
+    }
+
+    /// Another plan, before anything was submitted.
+    pub fn with_plan(mut self, plan: Plan) -> Self {
+        self.plan = plan;
+        self
     }
 
     /// Commits a message and answers what it wants of routing and planning.
@@ -126,7 +138,8 @@ impl House {
         let now = self.clock.now();
         let later = now + 3_600_000;
         for wanted in self.ledger.wanted_routes(100, now) {
-            let route = Route { kind: self.kind, site: wanted.domain, ..Route::default() };
+            let route =
+                Route { kind: self.kind, site: wanted.domain, tls: self.demand.max(wanted.tls), ..Route::default() };
             self.ledger.set_route(wanted.key, RouteAnswer::Route(route), later, later, now);
         }
         for wanted in self.ledger.wanted_plans(100, now) {
@@ -163,6 +176,18 @@ impl House {
         let slept =
             facts.1.iter().filter_map(|fact| if let Fact::Slept(one) = fact { Some(one.clone()) } else { None });
         (settled.collect(), slept.collect())
+    }
+
+    /// How settled facts tell the TLS of their connections.
+    pub fn told_tls(&self) -> Vec<String> {
+        let page = self.ledger.read_journal(Cursor::default(), 0, 10_000).unwrap();
+        let told = |record: &angarium_ledger::JournalRecord| match &record.fact {
+            Fact::Settled(fact) => {
+                Some((fact.tls as usize).checked_sub(1).map_or("", |n| record.strings[n].as_str()).to_owned())
+            }
+            _ => None,
+        };
+        page.records.iter().filter_map(told).collect()
     }
 
     /// Stops delivery and waits for its end; nothing may be left leased.

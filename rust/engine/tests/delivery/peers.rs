@@ -1,10 +1,14 @@
 //! Peers that misbehave, one row each: what became of the entries, whether an attempt was counted, who slept.
 use crate::house::{House, plan, quick};
+use std::sync::Arc;
+
 use crate::peer::{self, Offers};
+use crate::tls::Authority;
 use angarium_ledger::{Plan, Protocol};
 use angarium_nouns::envelope::BodyType;
 use angarium_nouns::outcome::Outcome;
 use angarium_nouns::record::{ContentHead, Recipient, Settled, Slept};
+use rustls::ServerConfig;
 
 const BODY: &[u8] = b"Subject: hello\r\n\r\n.dot\r\nlast\r\n";
 
@@ -119,9 +123,20 @@ static CASES: &[Case] = cases! {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn peers() {
+    play_all(false).await;
+}
+
+/// The same under TLS from the first byte: nothing of it may read differently.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peers_under_tls() {
+    play_all(true).await;
+}
+
+async fn play_all(under_tls: bool) {
+    let server = under_tls.then(|| Authority::new().issue(&["mx.example"]).server());
     let mut running = tokio::task::JoinSet::new();
     for case in CASES {
-        running.spawn(play(case));
+        running.spawn(play(case, server.clone()));
     }
     let mut failures = Vec::new();
     while let Some(done) = running.join_next().await {
@@ -131,14 +146,19 @@ async fn peers() {
 }
 
 /// Plays one case; gives what was wrong.
-async fn play(case: &'static Case) -> Option<String> {
+async fn play(case: &'static Case, server: Option<Arc<ServerConfig>>) -> Option<String> {
     let (mut ports, mut seen) = (Vec::new(), Vec::new());
+    let implicit_tls = server.is_some();
     for sessions in case.hosts {
-        let peer = peer::start(sessions, case.offers).await;
+        let sessions: Vec<_> =
+            sessions.iter().map(|words| if implicit_tls { format!("tls {words}") } else { (*words).into() }).collect();
+        let sessions: Vec<_> = sessions.iter().map(String::as_str).collect();
+        let peer = peer::start_with(&sessions, case.offers, server.clone()).await;
         ports.push(peer.port);
         seen.push(peer.seen);
     }
-    let mut house = House::open(Protocol::Smtp, plan(&ports), quick());
+    let plan = Plan { implicit_tls, ..plan(&ports) };
+    let mut house = House::open(Protocol::Smtp, plan, quick());
     let ids = house.submit_all(case.messages.iter().map(|&count| message(count)).collect());
     let (settled, slept) = house.wait(case.settled.len(), case.slept.len()).await;
     let number = |fact: &Settled| ids.iter().position(|id| *id == fact.id).unwrap();
@@ -175,36 +195,32 @@ type Need = (&'static str, Offers, ContentHead, &'static str, &'static [u8], &'s
 async fn needs() {
     let eight = || ContentHead { body_type: BodyType::EightBitMime, ..ContentHead::default() };
     let utf8 = || ContentHead { smtputf8: true, ..ContentHead::default() };
-    let cases: [Need; 8] = [
-        (
-            "too large for SIZE",
-            Offers::Small,
-            ContentHead::default(),
-            "r@x.example",
-            &[b'a'; 200],
-            "failed/too-large 552",
-        ),
-        ("fits SIZE", Offers::Small, ContentHead::default(), "r@x.example", b"a\r\n", "delivered/done 250"),
-        ("8 bits, no 8BITMIME", Offers::OnlyPipelining, eight(), "r@x.example", b"\xe4\r\n", "failed/conversion 554"),
+    let require_tls = || ContentHead { tls_demand: 3, ..ContentHead::default() };
+    let none = ContentHead::default;
+    #[rustfmt::skip]
+    let cases: [Need; 13] = [
+        ("too large for SIZE", Offers::Small, none(), "r@x.example", &[b'a'; 200], "failed/too-large 552"),
+        ("fits SIZE", Offers::Small, none(), "r@x.example", b"a\r\n", "delivered/done 250"),
+        ("8 bits, no 8BITMIME", Offers::OnlyPipelining, eight(), "r@x.example", b"A: b\r\n\r\n\xe4\r\n", "delivered/done 250"),
+        ("8 bits in the header", Offers::OnlyPipelining, eight(), "r@x.example", b"A: \xe4\r\n\r\n\xe4\r\n", "failed/conversion 554"),
+        ("8 bits signed", Offers::OnlyPipelining, eight(), "r@x.example", b"DKIM-Signature: b\r\n\r\n\xe4\r\n", "failed/conversion 554"),
         ("8 bits declared, 7 held", Offers::OnlyPipelining, eight(), "r@x.example", b"a\r\n", "delivered/done 250"),
         ("8 bits, 8BITMIME", Offers::Everything, eight(), "r@x.example", b"\xe4\r\n", "delivered/done 250"),
-        ("SMTPUTF8 wanted", Offers::NoPipelining, utf8(), "r@x.example", b"a\r\n", "failed/conversion 553"),
-        (
-            "an address beyond ASCII",
-            Offers::OnlyPipelining,
-            ContentHead::default(),
-            "ä@x.example",
-            b"a\r\n",
-            "failed/conversion 553",
-        ),
+        ("SMTPUTF8 asked for in vain", Offers::NoPipelining, utf8(), "r@x.example", b"A: b\r\n\r\na\r\n", "delivered/done 250"),
+        ("SMTPUTF8 asked for a header", Offers::NoPipelining, utf8(), "r@x.example", b"A: \xc3\xa4\r\n\r\na\r\n", "failed/conversion 553"),
+        ("SMTPUTF8 for the body alone", Offers::NoPipelining, utf8(), "r@x.example", b"A: b\r\n\r\n\xc3\xa4\r\n", "delivered/done 250"),
+        ("an address beyond ASCII", Offers::OnlyPipelining, none(), "ä@x.example", b"a\r\n", "failed/conversion 553"),
         ("SMTPUTF8 offered", Offers::Everything, utf8(), "ä@x.example", b"a\r\n", "delivered/done 250"),
+        ("REQUIRETLS, not offered in the clear", Offers::Everything, require_tls(), "r@x.example", b"a\r\n", "slept"),
     ];
     for (name, offers, head, to, body, want) in cases {
         let peer = peer::start(&["220 sink"], offers).await;
         let mut house = House::open(Protocol::Smtp, plan(&[peer.port]), quick());
         house.submit_head(ContentHead { sender: "a@b.example".into(), ..head }, &[to], body);
-        let (settled, _) = house.wait(1, 0).await;
-        assert_eq!(format!("{} {}", words(&settled[0]), settled[0].code), want, "{name}");
+        let sleeps = want == "slept";
+        let (settled, _) = house.wait(usize::from(!sleeps), usize::from(sleeps)).await;
+        let got = settled.first().map_or("slept".into(), |fact| format!("{} {}", words(fact), fact.code));
+        assert_eq!(got, want, "{name}");
         house.stop().await;
     }
 }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import smtplib
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TextIO
 
 import trio
 from angarium.server import Running, serve
@@ -68,3 +70,29 @@ async def until(seen: Callable[[], bool], *, seconds: float = 20) -> None:
     with trio.fail_after(seconds):
         while not seen():  # noqa: ASYNC110  the engine has threads of its own
             await trio.sleep(0.01)
+
+
+async def talk_unix(path: Path, hello: str, recipient: str) -> str:
+    """One message over a unix socket, in a thread; the reply to its final dot."""
+
+    def talk() -> str:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(20)
+            client.connect(str(path))
+            replies = client.makefile("r")
+            content = f"Subject: x\r\n\r\nhello from {hello}\r\n."
+            said = (f"{hello} client.example", "MAIL FROM:<a@far.example>", f"RCPT TO:<{recipient}>", "DATA", content)
+            read_reply(replies)
+            for line in said:
+                client.sendall(line.encode() + b"\r\n")
+                reply = read_reply(replies)
+            return reply
+
+    return await trio.to_thread.run_sync(talk)
+
+
+def read_reply(replies: TextIO) -> str:
+    """The last line of a reply."""
+    while (line := replies.readline())[3:4] == "-":
+        pass
+    return line

@@ -37,6 +37,15 @@ def program(name: str) -> str:
     return found
 
 
+def node_modules(name: str) -> Path:
+    """The folder of Node's modules that holds `name`; ci/peers puts it there."""
+    services = os.environ.get("ANGARIUM_SERVICES", str(Path.home() / ".cache" / "angarium-services"))
+    folder = Path(services) / "node" / "node_modules"
+    if not (folder / name).exists():
+        absent(f"Node's module {name}")
+    return folder
+
+
 def suite(name: str) -> Path:
     """The folder of an outside suite below `SHARED/suites`."""
     folder = SHARED / "suites" / name

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.cli.test_first_run import assert_one_sentence
 from tests.harness import ServerProcess, free_port
@@ -118,3 +119,29 @@ def test_a_file_named_by_the_environment(tmp_path: Path) -> None:
     (tmp_path / "elsewhere.toml").write_text("[server]\nhostnam = 1\n")
     ended = angarium("check-config", folder=tmp_path, ANGARIUM_CONFIG="elsewhere.toml")
     assert ended.stdout.startswith("elsewhere.toml: server.hostnam: ")
+
+
+def test_check_config_reads_certificates(tmp_path: Path) -> None:
+    issued = trustme.CA().issue_cert("mx.example.org")
+    (tmp_path / "chain.pem").write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
+    (tmp_path / "key.pem").write_bytes(issued.private_key_pem.bytes())
+    (tmp_path / "key.pem").chmod(0o600)
+    text = '[server]\nhostname = "{}"\n[[tls.certificate]]\nchain = "chain.pem"\nkey = "{}"\n'
+    config = tmp_path / "angarium.toml"
+    config.write_text(text.format("mx.example.org", "key.pem"))
+    assert angarium("check-config", folder=tmp_path).stdout == "angarium.toml is good\n"
+    config.write_text(text.format("mx.example.net", "key.pem"))
+    warned = angarium("check-config", folder=tmp_path)
+    assert warned.returncode == 0
+    warning, good = warned.stdout.splitlines()
+    assert warning.startswith("warning: angarium.toml: tls.certificate: no certificate names mx.example.net")
+    assert good == "angarium.toml is good"
+    config.write_text(text.format("mx.example.org", "chain.pem"))
+    checked = angarium("check-config", folder=tmp_path)
+    assert checked.returncode == 1
+    assert checked.stdout.startswith(
+        "angarium.toml: tls.certificate[0].key: there is no key in this file; it takes PEM"
+    )
+    served = angarium("serve", folder=tmp_path)
+    assert_one_sentence(served)
+    assert "tls.certificate[0].key: there is no key in this file" in served.stderr

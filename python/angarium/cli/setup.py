@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ..errors import AngariumError
-from ..settings import check, locate, starter
+from ..settings import Problem, check, load, locate, starter
 from .show import json_line
 
 
@@ -40,9 +41,18 @@ def check_config(path: str | None = None, *, json: bool = False) -> int:
     found = locate(path)
     if found is None:
         raise AngariumError("there is no angarium.toml here; give a path, or write one with: angarium init")
-    problems = check(found)
+    problems = check(found) or about_certificates(found)
     for problem in problems:
-        json_line(problem) if json else print(problem)
-    if not problems and not json:
+        json_line(problem) if json else print(f"{'warning: ' if problem.is_warning else ''}{problem}")
+    is_good = all(problem.is_warning for problem in problems)
+    if is_good and not json:
         print(f"{found} is good")
-    return 1 if problems else 0
+    return 0 if is_good else 1
+
+
+def about_certificates(path: Path) -> list[Problem]:
+    """What is to be said of the files that [tls] names; the settings themselves are good."""
+    from ..tls import inspect
+
+    _, findings = inspect(load(path), datetime.now(UTC))
+    return [Problem(str(path), one.key, one.wrong, one.right, not one.is_fault) for one in findings]

@@ -40,12 +40,16 @@ STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One thing that is wrong with a file of settings. `key` is empty when it is about the whole file."""
+    """One thing that is wrong with a file of settings. `key` is empty when it is about the whole file.
+
+    `is_warning`: the server starts with it all the same.
+    """
 
     file: str
     key: str
     wrong: str
     right: str = ""
+    is_warning: bool = False
 
     def __str__(self) -> str:
         """One sentence for a person."""

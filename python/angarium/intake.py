@@ -211,7 +211,7 @@ def accept_batch(bridge: Bridge, listening: Listening) -> bool | None:
     for _ in range(BATCH):
         try:
             # The first half of `socket.accept`: no object is made for a descriptor that the engine takes over.
-            descriptor, address = listening.socket._accept()
+            descriptor, address = listening.socket._accept()  # type: ignore[attr-defined]
         except BlockingIOError:
             break
         except OSError as error:

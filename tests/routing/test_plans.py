@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
+import pytest
 from angarium.delivery import Lane, Planned, Planner
 from angarium.dns import Lookups
-from angarium.engine import Rate
+from angarium.engine import ClientCertificate, Plan, PlanLogin, Rate, Route
+from angarium.errors import StartError
+from angarium.routing import Router
 from angarium.routing.mx import groups_of, site_of
-from angarium.settings import Delivery, DomainPattern, HostName, Local, Server, Settings
+from angarium.settings import (
+    Delivery,
+    DomainPattern,
+    HopCertificate,
+    HopLogin,
+    HostName,
+    Local,
+    Server,
+    Settings,
+    Smarthost,
+)
 from angarium.settings import Rate as RateText
 from angarium.settings import Route as Row
 
@@ -101,3 +115,73 @@ def test_a_sites_name_tells_its_groups_or_stays_short() -> None:
     assert len(site_of(many)) < 80
     hosts = [host for group in many for host in group]
     assert groups_of(site_of(many), hosts) == many
+
+
+# --- how a connection is secured ----------------------------------------------------------------------------------
+
+PEM = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
+
+
+def secured(folder: Path) -> Smarthost:
+    (folder / "secret").write_text("pass word\n")
+    (folder / "us.pem").write_text(PEM)
+    return Smarthost(
+        host=HostName("smart.test"),
+        port=465,
+        tls="verify",
+        implicit_tls=True,
+        server_name="other.test",
+        roots=str(folder / "us.pem"),
+        login=HopLogin(user="us", password_file=str(folder / "secret"), mechanisms=("PLAIN",)),
+        certificate=HopCertificate(chain=str(folder / "us.pem")),
+    )
+
+
+async def by(lookups: Lookups, settings: Settings, domain: str) -> Plan:
+    """The plan of the lane that a domain's mail goes by."""
+    routed = await Router(settings, lookups).route(domain)
+    route = routed.route
+    assert isinstance(route, Route)
+    planner = Planner(settings, lookups, chance=random.Random(1))
+    lane = Lane(kind=route.kind, site=route.site, port=route.port, identity=route.identity, hosts=route.hosts)
+    return (await planner.plan(lane)).plan
+
+
+async def test_a_smarthosts_row_comes_into_its_plan(lookups: Lookups, tmp_path: Path) -> None:
+    plan = await by(lookups, Settings(smarthost=secured(tmp_path)), "far.test")
+    assert (plan.tls, plan.implicit_tls, plan.server_name, plan.roots) == ("verify", True, "other.test", PEM)
+    assert plan.login == PlanLogin(user="us", secret="pass word", mechanisms=("PLAIN",))
+    assert plan.certificate == ClientCertificate(chain=PEM, key=PEM)
+    assert "pass word" not in repr(plan)
+
+
+async def test_the_worlds_hosts_get_the_level_of_delivery(lookups: Lookups) -> None:
+    assert (await by(lookups, Settings(), "good.test")).tls == "opportunistic"
+    given = Settings(delivery=Delivery(tls="encrypt", signed_eight_bit="send"))
+    plan = await by(lookups, given, "good.test")
+    assert (plan.tls, plan.signed_eight_bit, plan.login) == ("encrypt", "send", None)
+
+
+async def test_rows_to_one_host_with_other_logins_never_share_a_lane(lookups: Lookups) -> None:
+    rows = tuple(
+        Row(
+            domain=DomainPattern(f"{user}.test"), host=HostName("[192.0.2.9]"), login=HopLogin(user=user, password=user)
+        )
+        for user in ("one", "two")
+    )
+    settings = Settings(route=rows)
+    plans = [await by(lookups, settings, f"{user}.test") for user in ("one", "two")]
+    assert [plan.login.user for plan in plans if plan.login] == ["one", "two"]
+
+
+async def test_a_unix_socket_is_a_hop(lookups: Lookups) -> None:
+    row = Row(domain=DomainPattern("boxes.test"), to="lmtp", socket="/run/lmtp", connections=3)
+    plan = await by(lookups, Settings(route=(row,)), "boxes.test")
+    assert (plan.unix_path, plan.hosts, plan.connections) == ("/run/lmtp", (), 3)
+
+
+async def test_a_secret_that_cannot_be_read_is_said(lookups: Lookups, tmp_path: Path) -> None:
+    given = Settings(smarthost=secured(tmp_path))
+    (tmp_path / "secret").unlink()
+    with pytest.raises(StartError, match="secret"):
+        Planner(given, lookups, chance=random.Random(1))

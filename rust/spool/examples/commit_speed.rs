@@ -49,6 +49,9 @@ impl DiskFile for TimedFile {
             self.file.write_at(buffers, offset)
         }
     }
+    fn fill_with_zeros(&self, length: u64) -> io::Result<()> {
+        self.file.fill_with_zeros(length)
+    }
     fn sync(&self, site: Site) -> io::Result<()> {
         if site == Site::ContentCommit { self.time(|| self.file.sync(site)) } else { self.file.sync(site) }
     }

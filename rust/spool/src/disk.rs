@@ -96,6 +96,11 @@ pub trait DiskFile: Send + Sync {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// One write of at most [`MAX_BUFFERS`] buffers. Returns what was written: less than all is the caller's fault to find.
     fn write_at(&self, buffers: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
+    /// Makes a fresh, empty file `length` bytes of zeros that are really written, so that later writes need no room (S4).
+    fn fill_with_zeros(&self, length: u64) -> io::Result<()> {
+        let zeros = vec![0; ZEROS.min(length as usize)];
+        write_pieces(&zeros, length, |piece, offset| self.write_at(&[IoSlice::new(piece)], offset))
+    }
     /// All written bytes and the length are durable when this returns `Ok`.
     fn sync(&self, site: Site) -> io::Result<()>;
     /// Begins to write back a range without waiting. A hint, never a promise.
@@ -104,6 +109,26 @@ pub trait DiskFile: Send + Sync {
     fn is_empty(&self) -> io::Result<bool> {
         self.len().map(|length| length == 0)
     }
+}
+
+/// Zeros are written in pieces of this size.
+pub(crate) const ZEROS: usize = 1 << 20;
+
+/// Calls `write` with `zeros`, or what is left to do of them, until `length` bytes are written. A short write fails.
+pub(crate) fn write_pieces(
+    zeros: &[u8],
+    length: u64,
+    write: impl Fn(&[u8], u64) -> io::Result<usize>,
+) -> io::Result<()> {
+    let mut at = 0;
+    while at < length {
+        let piece = &zeros[..zeros.len().min((length - at) as usize)];
+        if write(piece, at)? != piece.len() {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        at += piece.len() as u64;
+    }
+    Ok(())
 }
 
 /// Buffers in one write: `IOV_MAX` of Linux.

@@ -18,7 +18,7 @@ use crate::recovery::{DAMAGED, FAMILIES, IDENTITY, LogTraces, Recovery, Trace, u
 use crate::segment::{Segment, spare_name};
 use crate::spool::{Shared, Spool};
 use crate::walk::Walk;
-use crate::workshop::{fill_zeros, write_all};
+use crate::workshop::write_all;
 
 /// LSNs skipped by a recovery: more than any group in flight at a crash could have used.
 const JUMP: u64 = 1 << 20;
@@ -236,7 +236,7 @@ fn write_identity(disk: &dyn Disk, identity: &Identity) -> io::Result<()> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let file = disk.create(IDENTITY)?;
-            fill_zeros(&*file, 0, Identity::FILE_LEN)?;
+            file.fill_with_zeros(Identity::FILE_LEN)?;
             write_all(&*file, &identity.encode(), slot)?;
             file.sync(Site::IdentityFile)?;
             disk.sync_folder("", Site::IdentityFolder)

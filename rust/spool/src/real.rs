@@ -2,6 +2,7 @@
 //!
 //! Files are made with mode 0600 and folders with 0700 (mail is private), descriptors are close-on-exec (the standard
 //! library's default). Writes are buffered `pwritev`; `sync` is `fdatasync`, which also makes the length durable.
+//! Only the zeros of a fresh file go past the page cache, where they would cost more than the mail that replaces them.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, IoSlice};
@@ -9,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Disk, DiskFile, DiskLock, Site};
+use crate::disk::{Disk, DiskFile, DiskLock, Site, ZEROS, write_pieces};
 use crate::system;
 
 #[derive(Debug)]
@@ -93,7 +94,30 @@ struct RealLock {
 
 impl DiskLock for RealLock {}
 
+/// What direct writes must be aligned to in memory and file, on every disk in use.
+const ALIGNED: usize = 4096;
+
 struct RealFile(File);
+
+impl RealFile {
+    /// Past the page cache where the file system can; through it where it cannot, and for files that are not of whole
+    /// pages.
+    fn write_zeros(&self, length: u64) -> io::Result<()> {
+        let bytes = vec![0; ZEROS + ALIGNED];
+        let start = bytes.as_ptr().align_offset(ALIGNED);
+        let zeros = &bytes[start..start + ZEROS];
+        let write = |piece: &[u8], offset| system::write_vectored_at(&self.0, &[IoSlice::new(piece)], offset);
+        if length.is_multiple_of(ALIGNED as u64) && system::set_direct(&self.0, true).is_ok() {
+            let written = write_pieces(zeros, length, write);
+            system::set_direct(&self.0, false)?;
+            match written {
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+                written => return written,
+            }
+        }
+        write_pieces(zeros, length, write)
+    }
+}
 
 impl DiskFile for RealFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -113,6 +137,12 @@ impl DiskFile for RealFile {
         system::write_vectored_at(&self.0, buffers, offset)
     }
 
+    fn fill_with_zeros(&self, length: u64) -> io::Result<()> {
+        // A full disk says so before anything is written.
+        system::reserve(&self.0, length)?;
+        self.write_zeros(length)
+    }
+
     fn sync(&self, _site: Site) -> io::Result<()> {
         self.0.sync_data()
     }
@@ -129,6 +159,24 @@ impl DiskFile for RealFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fresh_files_are_zeros() {
+        let root = std::env::temp_dir().join(format!("angarium-zeros-{}", std::process::id()));
+        let disk = RealDisk::new(&root).unwrap();
+        for length in [3 * ZEROS as u64 + 8192, ALIGNED as u64, 1000] {
+            let file = disk.create("zeros").unwrap();
+            file.fill_with_zeros(length).unwrap();
+            file.sync(Site::SegmentZeros).unwrap();
+            assert_eq!(file.len().unwrap(), length);
+            // Buffered and unaligned again afterwards.
+            file.write_at(&[IoSlice::new(b"x")], 7).unwrap();
+            let mut bytes = vec![9; length as usize + 1];
+            assert_eq!(file.read_at(&mut bytes, 0).unwrap() as u64, length);
+            assert_eq!(bytes.iter().take(length as usize).map(|&byte| u64::from(byte)).sum::<u64>(), u64::from(b'x'));
+        }
+        std::fs::remove_dir_all(&root).unwrap();
+    }
 
     #[test]
     fn writes_reads_lists_and_locks() {

@@ -20,8 +20,6 @@ use crate::place::{COPIED_BIT, Family};
 use crate::segment::{Segment, Shelf, segment_name, spare_name};
 use crate::settings::SpoolSettings;
 
-/// Zeros are written in pieces of this size.
-const ZEROS: usize = 1 << 20;
 /// Recycled files kept beyond the reserve; more are removed. Half a gibibyte at the default size.
 const SPARES_KEPT: usize = 8;
 
@@ -248,7 +246,7 @@ impl Workshop {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let file = self.disk.create(name)?;
-        fill_zeros(&*file, 0, size)?;
+        file.fill_with_zeros(size)?;
         file.sync(Site::SegmentZeros)?;
         self.disk.sync_folder("", Site::SpareFolder)?;
         Ok(file)
@@ -289,15 +287,4 @@ pub fn is_full(error: &io::Error) -> bool {
 pub fn write_all(file: &dyn DiskFile, bytes: &[u8], offset: u64) -> io::Result<()> {
     let written = file.write_at(&[IoSlice::new(bytes)], offset)?;
     if written == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
-}
-
-pub fn fill_zeros(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
-    let zeros = vec![0; ZEROS.min((to - from) as usize)];
-    let mut at = from;
-    while at < to {
-        let count = zeros.len().min((to - at) as usize);
-        write_all(file, &zeros[..count], at)?;
-        at += count as u64;
-    }
-    Ok(())
 }

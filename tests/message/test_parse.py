@@ -56,17 +56,16 @@ def test_a_bytearray_keeps_its_size_while_it_is_scanned():
 
 
 def test_prints_its_tree():
-    assert (
-        str(scan(MAIL)).splitlines()
-        == [
-            "0 multipart/mixed, 7bit, 474 bytes at 265",
-            "  1 multipart/alternative, 7bit, 186 bytes at 321",
-            "    2 text/plain; iso-8859-1, quoted-printable, 9 bytes at 426",
-            "    3 text/html, 7bit, 4 bytes at 471",
-            '  4 application/pdf, base64, "ü.pdf" 8 bytes at 667',
-        ]
-        or str(scan(MAIL)).count("\n") == 4
-    )
+    found = scan(MAIL)
+    lines = [line.split(" bytes at ")[0].rsplit(" ", 1)[0] for line in str(found).splitlines()]
+    assert lines == [
+        "0 multipart/mixed, 7bit,",
+        "  1 multipart/alternative, 7bit,",
+        "    2 text/plain; iso-8859-1, quoted-printable,",
+        "    3 text/html, 7bit,",
+        '  4 application/pdf, base64, "ü.pdf"',
+    ]
+    assert str(found.parts[3]).endswith(f"4 bytes at {MAIL.index(b'<p>')}")
 
 
 def test_addresses_say_where_they_break():

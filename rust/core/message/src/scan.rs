@@ -357,13 +357,15 @@ impl Scanner<'_> {
     }
 
     /// The last branch down to this part ends: nothing else is without an end.
-    fn end_from(&mut self, first: usize, end: usize) {
+    fn end_from(&mut self, first: usize, mut end: usize) {
         let next = self.tree.nodes.len();
         let mut number = next - 1;
         while number >= first && number < next {
             let node = &mut self.tree.nodes[number];
             if node.end == NONE {
-                node.end = (end as u32).max(node.body);
+                // A header that a delimiter cut off ends with its own line end, and what it stands in too.
+                end = end.max(node.body as usize);
+                node.end = end as u32;
                 node.next = next as u32;
             }
             number = node.parent as usize;

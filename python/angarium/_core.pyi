@@ -62,10 +62,13 @@ __all__ = [
     "message_addresses",
     "message_text",
     "parse_date",
+    "read_report",
     "scan_header",
     "scan_message",
     "seven_bit",
+    "write_aggregate",
     "write_mailbox",
+    "write_tls_report",
 ]
 
 # --- engine (rust/python/src/engine.rs) ---------------------------------------------------------------------------
@@ -535,6 +538,16 @@ def write_mailbox(name: str, address: str, *, utf8: bool = False) -> str:
 def parse_date(value: Buffer) -> tuple[int, int, int, int, int, int, int] | None:
     """Year, month, day, hour, minute, second and minutes east of Greenwich."""
 
+def read_report(kind: str, data: Buffer) -> str:
+    """A report as JSON; kind: status, feedback, disposition, aggregate, tls or bounces.
+
+    LookupError where there is none, ValueError where it cannot be read.
+    """
+
+def write_aggregate(report: str) -> str:
+    """A DMARC aggregate report, given as JSON, as XML."""
+
+def write_tls_report(report: str) -> str: ...
 def seven_bit(data: Buffer) -> bytes | None:
     """The message fit for 7 bits, None if it is that already; ValueError where a signature or a header forbids it."""
 

@@ -3,7 +3,8 @@
 `scan(data)` finds the parts of a message in one pass and decodes nothing; each `Part` answers from the bytes when it is
 asked. `parse(data)` is the same message as a person sees it: subject, people, date, text, attachments. Both take any
 buffer (bytes, bytearray, memoryview, mmap) without a copy, and never raise on content; what is wrong with it comes as
-names (`Part.flaws`, `Scan.bounds`). `scan_header(data)` looks at the header alone.
+names (`Part.flaws`, `Scan.bounds`). `scan_header(data)` looks at the header alone. The `read_…` functions read reports
+of other hosts and returned mail; they raise `ReportError` where there is no such report.
 
     >>> message = parse(b"Subject: =?utf-8?q?gr=C3=BC=C3=9Fe?=\\r\\nFrom: A <a@b.example>\\r\\n\\r\\nhello")
     >>> message.subject, message.from_[0].address, message.text
@@ -19,20 +20,48 @@ from angarium._core import message_text as decode_words
 from angarium._core import scan_message as scan
 from angarium.message.address import Address, AddressError, Group, Mailbox, parse_addresses
 from angarium.message.parsed import Message, parse, parse_date
+from angarium.message.reports import (
+    Aggregate,
+    Bounce,
+    Disposition,
+    Feedback,
+    ReportError,
+    Status,
+    TlsReport,
+    read_aggregate,
+    read_bounces,
+    read_disposition,
+    read_feedback,
+    read_status,
+    read_tls_report,
+)
 
 __all__ = [
     "Address",
     "AddressError",
+    "Aggregate",
+    "Bounce",
+    "Disposition",
+    "Feedback",
     "Group",
     "HeaderScan",
     "Mailbox",
     "Message",
     "Part",
+    "ReportError",
     "Scan",
+    "Status",
+    "TlsReport",
     "decode_words",
     "parse",
     "parse_addresses",
     "parse_date",
+    "read_aggregate",
+    "read_bounces",
+    "read_disposition",
+    "read_feedback",
+    "read_status",
+    "read_tls_report",
     "scan",
     "scan_header",
     "seven_bit",

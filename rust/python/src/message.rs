@@ -9,9 +9,10 @@
 use std::sync::Arc;
 
 use angarium_message::address::{self, Entry, Mailbox, diagnose};
-use angarium_message::{Field, Header, Kind, Part, Tree, convert, date, words};
+use angarium_message::reading::{self, Aggregate, ReadError, TlsReport};
+use angarium_message::{Field, Header, Kind, Part, Tree, bounce, convert, date, words};
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::PyBufferError;
+use pyo3::exceptions::{PyBufferError, PyLookupError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView, PySlice, PyTuple};
 
@@ -443,6 +444,45 @@ pub fn parse_date(value: &Bound<'_, PyAny>) -> PyResult<Option<(u16, u8, u8, u8,
 #[pyfunction]
 pub fn seven_bit<'py>(py: Python<'py>, data: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
     let converted = convert::seven_bit(Lent::new(data)?.bytes());
-    let converted = converted.map_err(|obstacle| pyo3::exceptions::PyValueError::new_err(obstacle.to_string()))?;
+    let converted = converted.map_err(|obstacle| PyValueError::new_err(obstacle.to_string()))?;
     Ok(converted.map(|bytes| PyBytes::new(py, &bytes)))
+}
+
+/// A report of another host as JSON; `kind`: `status`, `feedback`, `disposition`, `aggregate`, `tls` or `bounces`. `LookupError`
+/// where there is none, `ValueError` where it cannot be read.
+#[pyfunction]
+pub fn read_report(kind: &str, data: &Bound<'_, PyAny>) -> PyResult<String> {
+    let data = Lent::new(data)?;
+    match kind {
+        "status" => json(reading::status(data.bytes())),
+        "feedback" => json(reading::feedback(data.bytes())),
+        "disposition" => json(reading::disposition(data.bytes())),
+        "bounces" => json(Ok(bounce::read(data.bytes()))),
+        "tls" => json(reading::tls(data.bytes())),
+        _ => json(reading::aggregate(data.bytes())),
+    }
+}
+
+fn json<T: serde::Serialize>(report: Result<T, ReadError>) -> PyResult<String> {
+    let report = report.map_err(|error| match error {
+        ReadError::Absent => PyLookupError::new_err(error.to_string()),
+        _ => PyValueError::new_err(error.to_string()),
+    })?;
+    serde_json::to_string(&report).map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
+fn from_json<'de, T: serde::Deserialize<'de>>(text: &'de str) -> PyResult<T> {
+    serde_json::from_str(text).map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
+/// An aggregate report, given as JSON, as XML.
+#[pyfunction]
+pub fn write_aggregate(report: &str) -> PyResult<String> {
+    Ok(from_json::<Aggregate>(report)?.write())
+}
+
+/// A TLS report, given as JSON, as RFC 8460 has it.
+#[pyfunction]
+pub fn write_tls_report(report: &str) -> PyResult<String> {
+    Ok(from_json::<TlsReport>(report)?.write())
 }

@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod body;
+pub mod bounce;
 pub mod charset;
 pub mod convert;
 pub mod date;
@@ -16,6 +17,7 @@ pub mod line;
 pub mod marks;
 pub mod parameter;
 pub mod part;
+pub mod reading;
 pub mod report;
 pub mod scan;
 pub mod trace;

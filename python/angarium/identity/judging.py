@@ -56,6 +56,8 @@ class Identities:
 
     def __init__(self, settings: site.Settings, auth: Hook | None) -> None:
         """Raises `StartError` for a source that can never answer."""
+        if auth is not None and settings.logins.source != "hook":
+            log.warning("the policy file's auth is never asked", source=settings.logins.source)
         self._settings = settings
         self._source = open_source(settings, auth)
         self._is_down = False

@@ -4,6 +4,7 @@
 mod extensions;
 mod house;
 mod local;
+mod login;
 mod peer;
 mod peers;
 mod render;

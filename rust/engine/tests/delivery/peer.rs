@@ -61,6 +61,7 @@ pub enum Offers {
     Careful,
     Lmtp,
     Chunks,
+    Login,
 }
 
 pub struct Peer {
@@ -238,6 +239,7 @@ impl Talk {
             }
             ("lhlo", Offers::Lmtp) => "250-peer\r\n250-PIPELINING\r\n250 8BITMIME\r\n",
             ("ehlo" | "helo", Offers::Lmtp) | ("lhlo", _) => "500 5.5.1 what\r\n",
+            ("ehlo", Offers::Login) => "250-peer\r\n250-PIPELINING\r\n250 AUTH PLAIN LOGIN SCRAM-SHA-256\r\n",
             ("starttls", _) => "220 go on\r\n",
             ("data", _) => "354 go on\r\n",
             _ => "250 fine\r\n",

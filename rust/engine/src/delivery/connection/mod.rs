@@ -5,6 +5,7 @@
 //! round trip a message. Whatever happens, every entry that was begun is settled or given back before this returns.
 
 mod ends;
+mod login;
 mod open;
 mod outgoing;
 mod transact;
@@ -63,6 +64,17 @@ pub struct Errand {
     /// No other host is left: what fails here counts as an attempt of the envelope that it struck, since an
     /// envelope that breaks every host would else come first again after each sleep of the lane.
     pub last_host: bool,
+}
+
+impl Errand {
+    /// Name and port of the host, as OAUTHBEARER says them (RFC 7628 3.1).
+    fn host_name(&self) -> &str {
+        self.host.split('[').next().unwrap_or_default()
+    }
+
+    fn port(&self) -> u16 {
+        if let Place::Tcp(address) = &self.place { address.port() } else { 0 }
+    }
 }
 
 pub struct Connection {

@@ -56,6 +56,7 @@ impl Connection {
         expect_positive(Phase::Greeting, greeting)?;
         self.hello().await?;
         self.secure().await?;
+        self.login().await?;
         // RFC 9422 4.
         let limits = self.wire.client.capabilities().limits;
         let or_many = |limit| if limit == 0 { u32::MAX } else { limit };

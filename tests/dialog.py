@@ -4,7 +4,7 @@ A `.dialog` file is read line by line:
 
     # what is shown, in plain words
     === settings max_size=3000 bare_newline=normalise   options of `angarium.smtp.Server`
-    === refuse bob@d.example 550 5.1.1 No such user     what the site says: an address, or DATA, or . (the final dot)
+    === refuse bob@d.example 550 5.1.1 No such user     what the site says: an address, DATA, BDAT, AUTH, . (the end)
     === early                                           the client speaks before it is greeted
     C: MAIL FROM:<a@b.example>                          sent with CRLF; C| without
     S: 250 2.1.0 *                                      expected; * is any text, `S: 250-...` any lines before the last
@@ -27,7 +27,18 @@ from pathlib import Path
 import trio
 
 PATIENCE = 10  # seconds for one expected line
-OPTIONS = {"max_size": int, "max_recipients": int, "max_line": int, "max_errors": int}
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in text.split(",") if word]
+
+
+OPTIONS = {
+    **dict.fromkeys(("max_size", "max_recipients", "max_line", "max_errors"), int),
+    **dict.fromkeys(("deliver_by_minimum", "hold_maximum"), int),
+    **dict.fromkeys(("extensions", "mechanisms"), _words),
+    **dict.fromkeys(("lmtp", "tls_required", "login_required"), lambda text: text == "yes"),
+}
 ESCAPE = re.compile(r"===(?:((?:[0-9A-F]{2})+)|(.)\*(\d+))===")
 
 
@@ -88,8 +99,6 @@ def _read_header(dialog: Dialog, line: str) -> None:
             for option in rest.split():
                 name, _, value = option.partition("=")
                 dialog.settings[name] = OPTIONS.get(name, str)(value)
-            if "extensions" in dialog.settings:
-                dialog.settings["extensions"] = [e for e in str(dialog.settings["extensions"]).split(",") if e]
         case "refuse":
             whom, code, text = rest.split(" ", 2)
             dialog.refusals[whom] = (int(code), text)

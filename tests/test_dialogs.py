@@ -16,12 +16,13 @@ from pathlib import Path
 import pytest
 import trio
 from angarium.settings import Listen, ListenAddress
-from angarium.smtp import Body, Broken, Data, Early, End, Mail, Rcpt, Server
+from angarium.smtp import Auth, AuthResponse, Body, Broken, Chunk, Data, Early, End, Mail, Rcpt, Reset, Server
 
 from tests.dialog import Dialog, DialogError, Player, read_dialog
 from tests.house import running
 from tests.house import settings as house
 
+NOON = 1_795_608_000  # of 25 November 2026, for FUTURERELEASE
 FOLDER = Path(__file__).parent / "dialogs"
 DIALOGS = [read_dialog(path) for path in sorted(FOLDER.glob("*.dialog"))]
 
@@ -40,6 +41,7 @@ class Driver:
         await stream.aclose()
 
     async def session(self, stream: trio.SocketStream, server: Server) -> None:
+        server.set_now(NOON)
         if not self.dialog.early:
             server.greet()
         while True:
@@ -58,7 +60,7 @@ class Driver:
                 server.refuse(554, "You spoke before the greeting", enhanced="5.7.1")
             case Body(piece):
                 self.content += piece
-            case Broken():
+            case Broken() | Reset():
                 self.content.clear()
         if not server.awaits:
             return
@@ -69,6 +71,13 @@ class Driver:
                 self.refuse(server, recipient)
             case Data() if "DATA" in self.dialog.refusals:
                 self.refuse(server, "DATA")
+            case Chunk() if "BDAT" in self.dialog.refusals:
+                self.content.clear()
+                self.refuse(server, "BDAT")
+            case Auth(initial=None):
+                server.challenge(b"")
+            case Auth() | AuthResponse() if "AUTH" in self.dialog.refusals:
+                self.refuse(server, "AUTH")
             case End() if "." in self.dialog.refusals:
                 self.content.clear()
                 self.refuse(server, ".")

@@ -21,7 +21,8 @@ fuzz_target!(|data: &[u8]| {
         SpoolSettings { segment_size: 64 << 10, ready: 1, reserved: 1, free_floor: 0, ..SpoolSettings::default() };
     let settings = LedgerSettings { node: 1, spool: spool_settings.clone(), ..LedgerSettings::default() };
     {
-        let Ok((spool, _)) = Spool::open(Arc::new(disk.clone()), spool_settings).and_then(|found| found.finish()) else {
+        let Ok((spool, _)) = Spool::open(Arc::new(disk.clone()), spool_settings).and_then(|found| found.finish())
+        else {
             return;
         };
         let parts = [content];

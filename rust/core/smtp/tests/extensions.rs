@@ -225,6 +225,9 @@ fn chunks_that_are_refused() {
         (RCPT, "BDAT 5 FIRST\r\nQUIT\r\n", &["250", "250", "250", "501"]),
         (RCPT, "BDAT 99999999999999999999 LAST\r\nQUIT\r\n", &["250", "250", "250", "501"]),
         (RCPT, "BDAT 5LAST\r\nQUIT\r\n", &["250", "250", "250", "501"]),
+        (RCPT, "BDAT 6 LAST\nQUIT\r\n", &["250", "250", "250", "501"]),
+        (RCPT, "bdat 6 LAST\0\r\nQUIT\r\n", &["250", "250", "250", "501"]),
+        (RCPT, "NOOP\nBDAT 6 LAST\r\nQUIT\r\n", &["250", "250", "250", "500", "501"]),
     ];
     for (before, input, expected) in table {
         let transcript = played(&extended(), &format!("{before}{input}"));
@@ -296,7 +299,7 @@ fn logins() {
         ("AUTH PLAIN\r\n*\r\nNOOP\r\n", &["334", "501", "250"]),
         ("AUTH PLAIN\r\nnot base64\r\nNOOP\r\n", &["334", "501", "250"]),
         ("AUTH PLAIN\r\nb2s\r\nNOOP\r\n", &["334", "501", "250"]),
-        ("AUTH PLAIN\r\nb2s=\nNOOP\r\n", &["334", "500", "250"]),
+        ("AUTH PLAIN\r\nb2s=\nNOOP\r\nNOOP\r\n", &["334", "500", "500", "250"]),
         ("AUTH PLAIN\r\nb2\0s=\r\nQUIT\r\n", &["334", "501", "221"]),
         ("AUTH PLAIN b2s= b2s=\r\n", &["501"]),
         ("AUTH PLAIN !!!!\r\n", &["501"]),

@@ -29,9 +29,11 @@ fn bad_commands() {
         ("",   "\r\n", "500 5.5.1"),
         ("",   " NOOP\r\n", "500 5.5.1"),
         ("",   "NOOP\n", "500 5.5.2"),
-        ("",   "NOOP\nNOOP\r\n", "250 2.0.0"),
-        ("",   "\n\nNOOP\r\n", "250 2.0.0"),
-        ("",   &format!("NOOP {long}{long}{long}\nNOOP\r\n"), "250 2.0.0"),
+        ("",   "NOOP\nNOOP\r\n", "500 5.5.2"),
+        ("",   "NOOP\nNOOP\r\nNOOP\r\n", "250 2.0.0"),
+        ("",   "\n\r\nNOOP\r\n", "250 2.0.0"),
+        ("",   &format!("NOOP {long}{long}{long}\nNOOP\r\n"), "500 5.5.2"),
+        ("",   &format!("NOOP {long}{long}{long}\nNOOP\r\nNOOP\r\n"), "250 2.0.0"),
         ("",   &format!("NOOP {long}{long}{long}\r\nNOOP\r\n"), "250 2.0.0"),
         ("",   "NO\rOP\r\n", "500 5.5.2"),
         ("",   "NOOP a\0b\r\n", "500 5.5.2"),
@@ -93,6 +95,24 @@ fn a_line_that_is_too_long_is_one_mistake_and_the_next_is_read() {
     let transcript = play_whole(&settings(), input.as_bytes());
     assert_eq!(transcript.codes(), ["220", "500", "250"]);
     assert_eq!(transcript, play_bytewise(&settings(), input.as_bytes()));
+}
+
+/// Every line gets its answer; a command that stands behind a bare LF, where an address was, is not obeyed.
+#[test]
+fn every_bare_lf_is_answered_and_nothing_behind_it_obeyed() {
+    #[rustfmt::skip]
+    let table: &[(&str, &[&str])] = &[
+        ("NOOP\nNOOP\nNOOP\n", &["500", "500", "500"]),
+        ("NOOP\nQUIT\r\nNOOP\r\n", &["500", "500", "250"]),
+        ("EHLO c\r\nMAIL FROM:<a\nMAIL FROM:<b@c.example>\r\nRSET\r\n", &["250", "500", "500", "250"]),
+        ("EHLO c\r\nMAIL FROM:<a\n>\r\nMAIL FROM:<b@c.example>\r\n", &["250", "500", "500", "250"]),
+        ("NOOP\n\rNOOP\r\nNOOP\r\n", &["500", "500", "250"]),
+    ];
+    for (input, expected) in table {
+        let transcript = play_whole(&settings(), input.as_bytes());
+        assert_eq!(transcript.codes()[1..], **expected, "{input:?}");
+        assert_eq!(transcript, play_bytewise(&settings(), input.as_bytes()));
+    }
 }
 
 #[test]

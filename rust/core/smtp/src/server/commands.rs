@@ -18,7 +18,7 @@ impl Server {
         };
         let offered = self.offered();
         if line.len() + 2 > table::line_limit(row.verb, offered) {
-            return self.mistake(&answers::LINE_TOO_LONG);
+            return self.bad_line(line, &answers::LINE_TOO_LONG);
         }
         // RFC 5321 4.1.1: blanks at the end are tolerated.
         let argument = line[name_end..].trim_ascii();

@@ -1,6 +1,10 @@
-//! Command lines out of octets. A line ends at LF; one whose LF has no CR before it, or that is too long, is answered
-//! and dropped as a whole, and the next line is read as ever: a mistake costs one line and no more.
+//! Command lines out of octets. Only CRLF ends a line (RFC 5321 2.3.8), and every LF is answered.
+//!
+//! A line that LF alone ends, or that is too long, is refused and costs nothing else. What stands between a bare LF and
+//! the next CRLF may be a command that somebody put into an address: it is refused too, never silently dropped. A BDAT
+//! that cannot be read ends the session, since its octets would be taken for commands.
 
+use angarium_nouns::Reply;
 use memchr::{memchr, memchr2};
 
 use super::{Event, Server};
@@ -19,25 +23,17 @@ impl Server {
         }
         let room = self.longest_line(input) - self.line.len();
         let window = &input[..input.len().min(room)];
-        let Some(at) = memchr(b'\n', window) else {
-            if window.len() == room {
-                self.skipping = true;
-                return (window.len(), self.bad_line(true));
-            }
+        let end = memchr(b'\n', window).map(|at| at + 1);
+        let used = end.unwrap_or(window.len());
+        if end.is_none() && window.len() < room {
             self.line.extend_from_slice(window);
-            return (window.len(), None);
-        };
-        let used = at + 1;
-        let before = if at > 0 { Some(&window[at - 1]) } else { self.line.last() };
-        if before != Some(&b'\r') {
-            return (used, self.bad_line(false));
+            return (used, None);
         }
         if self.line.is_empty() {
-            return (used, self.line(&window[..at - 1]));
+            return (used, self.line(&window[..used]));
         }
         let mut line = std::mem::take(&mut self.line);
         line.extend_from_slice(&window[..used]);
-        line.truncate(line.len() - 2);
         (used, self.line(&line))
     }
 
@@ -52,31 +48,69 @@ impl Server {
 
     /// Drops the rest of a line that was answered.
     pub(super) fn skip(&mut self, input: &[u8]) -> usize {
-        let end = memchr(b'\n', input);
-        self.skipping = end.is_none();
-        end.map_or(input.len(), |at| at + 1)
+        let Some(at) = memchr(b'\n', input) else {
+            self.skipping = Skipping::behind(input);
+            return input.len();
+        };
+        let after_cr = if at > 0 { input[at - 1] == b'\r' } else { self.skipping == Skipping::AfterCr };
+        self.skipping = if after_cr { Skipping::No } else { Skipping::BareLf };
+        at + 1
+    }
+
+    /// One whole line with its end, or as much of one as is kept.
+    fn line<'a>(&mut self, whole: &[u8]) -> Option<Event<'a>> {
+        let Some(line) = whole.strip_suffix(b"\r\n") else { return self.line_without_end(whole) };
+        let behind_bare_lf = std::mem::replace(&mut self.skipping, Skipping::No) == Skipping::BareLf;
+        let in_exchange = self.state == State::Authenticating;
+        if behind_bare_lf || (!in_exchange && memchr2(b'\r', 0, line).is_some()) {
+            return self.bad_line(line, &answers::BARE_CONTROL);
+        }
+        if in_exchange { self.response(line) } else { self.command(line) }
+    }
+
+    fn line_without_end<'a>(&mut self, line: &[u8]) -> Option<Event<'a>> {
+        if line.ends_with(b"\n") {
+            self.skipping = Skipping::BareLf;
+            return self.bad_line(line, &answers::BARE_CONTROL);
+        }
+        self.skipping = Skipping::behind(line);
+        let in_exchange = self.state == State::Authenticating;
+        let reply = if in_exchange { answers::RESPONSE_TOO_LONG } else { answers::LINE_TOO_LONG };
+        self.bad_line(line, &reply)
     }
 
     /// A line that cannot be read.
-    fn bad_line<'a>(&mut self, too_long: bool) -> Option<Event<'a>> {
-        self.line = Vec::new();
-        let in_exchange = self.state == State::Authenticating;
-        let reply = match (too_long, in_exchange) {
-            (true, true) => answers::RESPONSE_TOO_LONG,
-            (true, false) => answers::LINE_TOO_LONG,
-            (false, _) => answers::BARE_CONTROL,
-        };
-        if in_exchange { self.end_exchange(&reply) } else { self.mistake(&reply) }
+    pub(super) fn bad_line<'a>(&mut self, line: &[u8], reply: &Reply) -> Option<Event<'a>> {
+        if self.state == State::Authenticating {
+            return self.end_exchange(reply);
+        }
+        let verb = line.get(..4).unwrap_or_default();
+        if verb.eq_ignore_ascii_case(b"BDAT") && self.offered().has(Extensions::CHUNKING) {
+            return Some(self.hang_up(answers::BAD_CHUNK));
+        }
+        self.mistake(reply)
+    }
+}
+
+/// What is left of a line that was answered before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Skipping {
+    No,
+    /// Its rest.
+    Text,
+    /// The same; the last octet was a CR.
+    AfterCr,
+    /// It ended with a bare LF: what comes up to CRLF is read and refused.
+    BareLf,
+}
+
+impl Skipping {
+    fn behind(seen: &[u8]) -> Self {
+        if seen.ends_with(b"\r") { Self::AfterCr } else { Self::Text }
     }
 
-    /// One whole line without its CRLF.
-    fn line<'a>(&mut self, line: &[u8]) -> Option<Event<'a>> {
-        if self.state == State::Authenticating {
-            return self.response(line);
-        }
-        if memchr2(b'\r', 0, line).is_some() {
-            return self.mistake(&answers::BARE_CONTROL);
-        }
-        self.command(line)
+    /// Octets are dropped unread.
+    pub(super) fn drops(self) -> bool {
+        matches!(self, Self::Text | Self::AfterCr)
     }
 }

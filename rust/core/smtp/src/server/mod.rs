@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use angarium_nouns::{BodyType, Reply};
 
+use self::lines::Skipping;
 use crate::answers;
 use crate::command::{AuthCommand, ChunkCommand, EtrnCommand, HelloCommand, MailCommand, RcptCommand};
 use crate::content::Content;
@@ -110,8 +111,7 @@ pub struct Server {
     mechanisms: Mechanisms,
     state: State,
     awaits: Option<Verb>,
-    /// The rest of a line that was answered already is dropped.
-    skipping: bool,
+    skipping: Skipping,
     /// The chunk is the last of its message.
     chunk_last: bool,
     /// EHLO or HELO was said.
@@ -144,7 +144,7 @@ impl Server {
             mechanisms: settings.mechanisms,
             state: State::Banner,
             awaits: None,
-            skipping: false,
+            skipping: Skipping::No,
             chunk_last: false,
             greeted: false,
             extended: false,
@@ -318,7 +318,7 @@ impl Server {
                 State::Content => self.read_content(rest),
                 State::Chunk => self.read_chunk(rest),
                 State::Securing => (rest.len(), Some(self.hang_up(answers::INJECTED))),
-                _ if self.skipping => (self.skip(rest), None),
+                _ if self.skipping.drops() => (self.skip(rest), None),
                 _ => self.read_line(rest),
             };
             used += step;

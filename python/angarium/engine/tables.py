@@ -286,6 +286,8 @@ class Certificates(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     certificates: tuple[Certificate, ...] = ()
     client_ca: bytes = b""
+    # Self-made ones for the challenge of ACME by ALPN, while it runs (RFC 8737).
+    challenges: tuple[Certificate, ...] = ()
 
 
 class SubmittedRecipient(Struct, frozen=True, kw_only=True, omit_defaults=True):

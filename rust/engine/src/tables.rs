@@ -94,6 +94,8 @@ pub struct Certificates {
     pub certificates: Vec<Certificate>,
     /// PEM: whom client certificates must lead to; empty: none is asked for.
     pub client_ca: ByteBuf,
+    /// Self-made ones for the challenge of ACME by ALPN, while it runs (RFC 8737).
+    pub challenges: Vec<Certificate>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

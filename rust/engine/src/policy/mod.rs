@@ -7,7 +7,7 @@
 
 pub mod compiled;
 pub mod listener;
-mod networks;
+pub mod networks;
 
 use serde::{Deserialize, Serialize};
 

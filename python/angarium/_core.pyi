@@ -315,6 +315,9 @@ class Engine:
     def set_certificates(self, table: bytes) -> None:
         """Table Certificates, swapped whole; before `recover` too. `PolicyError(path, why)`: nothing changed."""
 
+    def forget_logins(self) -> None:
+        """An account was changed or disabled: no login is taken from the engine's memory any more."""
+
     def answer(self, ask: int, verdict: bytes | None = None) -> bool:
         """Table Verdict; empty: accept. False: too late, the default was taken. `ValueError`: no verdict."""
 

@@ -55,8 +55,8 @@ impl Admission {
         Ok(Seat { admission: self.clone(), address: Some(address) })
     }
 
-    #[cfg(test)]
-    fn sessions(&self) -> u32 {
+    /// Places taken now.
+    pub fn sessions(&self) -> u32 {
         self.all.load(Ordering::Relaxed)
     }
 

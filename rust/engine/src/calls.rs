@@ -289,14 +289,16 @@ fn gap(page: &JournalPage) -> Problem {
 
 fn submitted(answer: Answer) -> Result<Finished, Problem> {
     match answer {
-        Answer::Accepted(id) | Answer::Discarded(id) => finished(&Accepted { id: id.to_string() }),
+        Answer::Accepted(id) | Answer::Each(id, _) | Answer::Discarded(id) => {
+            finished(&Accepted { id: id.to_string() })
+        }
         Answer::Refused(reply) => {
             let enhanced = reply.enhanced.map_or_else(String::new, |enhanced| enhanced.to_string());
             let table = Refused { code: reply.code, enhanced, text: &reply.text };
             let result = rmp_serde::to_vec_named(&table).unwrap_or_default();
             Err(Problem { result, ..Problem::new("refused", reply.to_string()) })
         }
-        Answer::Gone => Err(Problem::new("stopped", "nobody waits for this message")),
+        Answer::Refusals(_) | Answer::Gone => Err(Problem::new("stopped", "nobody waits for this message")),
     }
 }
 

@@ -153,6 +153,22 @@ counters! {
         journal_groups,
         /// Messages from code.
         submitted,
+        /// Handshakes of TLS, and those that failed.
+        tls,
+        tls_failed,
+        /// Logins, those that failed, and tries of banned addresses.
+        logins,
+        logins_failed,
+        logins_banned,
+        /// Connections that should have begun with a PROXY header.
+        proxy_failed,
+        /// Clients that talked before the banner.
+        early_talkers,
+        /// What a limit refused.
+        limited_by_address,
+        limited_by_network,
+        limited_by_login,
+        limited_by_tenant,
     }
     now {
         sessions,

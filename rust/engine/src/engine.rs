@@ -177,6 +177,12 @@ impl Engine {
         self.tls.set(&table)
     }
 
+    /// An account was changed: no login is taken from memory any more.
+    pub fn forget_logins(&self) -> Result<(), CallError> {
+        self.running()?.intake.logins.forget();
+        Ok(())
+    }
+
     pub fn events(&self) -> &EventQueue<Event> {
         &self.events
     }

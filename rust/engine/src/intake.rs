@@ -9,6 +9,7 @@ use angarium_events::EventQueue;
 use angarium_ledger::{Body, CommitError, FaultKind, Ledger};
 use angarium_nouns::Reply;
 use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
 
 use crate::admission::Admission;
 use crate::asks::Asks;
@@ -16,10 +17,13 @@ use crate::clock::Clock;
 use crate::committer::Committer;
 use crate::counters::Counters;
 use crate::event::Event;
+use crate::logins::Logins;
 use crate::policy::compiled::Compiled;
 use crate::session::budget::Budget;
 use crate::session::registry::Registry;
+use crate::stress::Stress;
 use crate::tls::Tls;
+use crate::traffic::Traffic;
 
 /// RFC 5321 3.8.
 pub const SHUTTING_DOWN: Reply = Reply::new(421, (4, 3, 2), "Shutting down, try again later");
@@ -44,8 +48,12 @@ pub struct Intake {
     pub crowded: AtomicBool,
     /// The last session's number; they name sessions in hooks and the journal.
     pub last_session: AtomicU64,
-    #[expect(dead_code, reason = "sessions read it next")]
     pub tls: Arc<Tls>,
+    /// Where handshakes are made: threads of their own.
+    pub handshakes: Handle,
+    pub traffic: Arc<Traffic>,
+    pub logins: Logins,
+    pub stress: Stress,
 }
 
 impl Intake {
@@ -55,6 +63,12 @@ impl Intake {
 
     pub fn next_session(&self) -> u64 {
         self.last_session.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Fresh chance as text, for a login (RFC 5802 5.1: no comma).
+    pub fn nonce(&self) -> Box<str> {
+        let octets: [u8; 18] = crate::chance();
+        octets.iter().fold(String::with_capacity(36), |text, octet| text + &format!("{octet:02x}")).into()
     }
 
     /// A body that nobody was promised: its file goes, in its own time.

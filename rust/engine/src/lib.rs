@@ -23,8 +23,17 @@ mod logins;
 pub mod policy;
 mod running;
 mod session;
+mod stress;
 pub mod tables;
 mod tickets;
 pub mod tls;
 mod traffic;
 mod upkeep;
+
+/// Fresh chance from the system.
+fn chance<const N: usize>() -> [u8; N] {
+    let mut octets = [0; N];
+    // It fails only where the system has none: then nothing that needs it may go on, and zeros are refused by nobody.
+    assert!(aws_lc_rs::rand::fill(&mut octets).is_ok(), "the system gives no random numbers");
+    octets
+}

@@ -29,11 +29,14 @@ use crate::event::Event;
 use crate::faults::{FaultKind, Faults};
 use crate::intake::Intake;
 use crate::journal::Journal;
+use crate::logins::Logins;
 use crate::policy::compiled::Compiled;
 use crate::policy::{Policy, PolicyError};
 use crate::session::budget::Budget;
 use crate::session::registry::Registry;
+use crate::stress::Stress;
 use crate::tls::Tls;
+use crate::traffic::Traffic;
 use crate::upkeep::{Upkeep, tell_what_is_wanted};
 
 /// Threads for what blocks: body files, cold reads, local deliveries, listings.
@@ -64,6 +67,8 @@ pub struct Running {
     delivery: Mutex<Option<Delivery>>,
     handle: Handle,
     runtime: Mutex<Option<Runtime>>,
+    /// Handshakes of TLS are made here: their arithmetic would hold up other sessions.
+    shakers: Mutex<Option<Runtime>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// When a stop cuts off what is left; a second stop may move it nearer.
     stop_at: AtomicU64,
@@ -80,7 +85,8 @@ impl Running {
     pub(crate) fn start(parts: &Parts) -> io::Result<Arc<Self>> {
         let runtime = build_runtime(parts.workers)?;
         let counters = Arc::new(Counters::default());
-        let intake = Arc::new(build_intake(parts, counters.clone()));
+        let shakers = build_shakers(parts.workers)?;
+        let intake = Arc::new(build_intake(parts, counters.clone(), shakers.handle().clone()));
         let journal = Arc::new(Journal::new(
             parts.ledger.clone(),
             parts.events.clone(),
@@ -92,6 +98,7 @@ impl Running {
             delivery: Mutex::new(Some(start_delivery(parts, runtime.handle()))),
             handle: runtime.handle().clone(),
             runtime: Mutex::new(Some(runtime)),
+            shakers: Mutex::new(Some(shakers)),
             threads: Mutex::default(),
             stop_at: AtomicU64::new(Millis::MAX),
             upkeep: parts.upkeep.clone(),
@@ -142,6 +149,7 @@ impl Running {
         let generation = compiled.generation;
         self.apply(&compiled.table);
         self.intake.policy.store(Arc::new(compiled));
+        self.intake.logins.forget();
         Ok(generation)
     }
 
@@ -207,6 +215,9 @@ impl Running {
             self.handle.block_on(self.stop(now));
         }
         self.signal_stop();
+        if let Some(shakers) = self.shakers.lock().take() {
+            shakers.shutdown_background();
+        }
         if let Some(runtime) = self.runtime.lock().take() {
             runtime.shutdown_timeout(LAST_PATIENCE);
         }
@@ -242,8 +253,20 @@ fn build_runtime(workers: usize) -> io::Result<Runtime> {
         .build()
 }
 
-fn build_intake(parts: &Parts, counters: Arc<Counters>) -> Intake {
+/// Half as many threads as work on sessions: a flood of handshakes leaves the rest of the machine to the others.
+fn build_shakers(workers: usize) -> io::Result<Runtime> {
+    let cores = if workers > 0 { workers } else { std::thread::available_parallelism().map_or(1, usize::from) };
+    Builder::new_multi_thread()
+        .worker_threads((cores / 2).max(1))
+        .enable_all()
+        .thread_name("angarium-tls")
+        .on_thread_start(block_signals)
+        .build()
+}
+
+fn build_intake(parts: &Parts, counters: Arc<Counters>, handshakes: Handle) -> Intake {
     let table = &parts.compiled.table;
+    let traffic = Arc::new(Traffic::new(u32::from_le_bytes(crate::chance())));
     Intake {
         clock: parts.clock,
         ledger: parts.ledger.clone(),
@@ -258,6 +281,10 @@ fn build_intake(parts: &Parts, counters: Arc<Counters>) -> Intake {
         crowded: AtomicBool::new(false),
         last_session: AtomicU64::new(0),
         tls: parts.tls.clone(),
+        handshakes,
+        logins: Logins::new(&crate::chance(), traffic.clone()),
+        traffic,
+        stress: Stress::default(),
         policy: ArcSwap::from_pointee(parts.compiled.clone()),
     }
 }

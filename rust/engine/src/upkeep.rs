@@ -66,6 +66,7 @@ impl Upkeep {
             if reports_wait() {
                 intake.events.raise(Level::PlanReport);
             }
+            intake.stress.look(intake);
             watch.look(intake, faults, now);
         }
     }

@@ -116,6 +116,10 @@ impl Engine {
         py.detach(|| self.0.set_certificates(&table)).map_err(policy_error)
     }
 
+    fn forget_logins(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.0.forget_logins()).map_err(call_error)
+    }
+
     #[pyo3(signature = (ask, verdict = None))]
     fn answer(&self, ask: u64, verdict: Option<&[u8]>) -> PyResult<bool> {
         self.0.answer(ask, verdict.unwrap_or_default()).map_err(call_error)

@@ -13,6 +13,7 @@ use crate::session::budget::Charge;
 
 pub(super) async fn commit(intake: &Intake, message: Box<Message>, peer: RawFd) -> Result<Answer, Reply> {
     let (id, recipients, size) = (message.id, message.recipients.len() as u64, message.size());
+    let (each, refused) = (message.each, message.refused.clone());
     let (incoming, charge) = record(*message, intake.clock.now())?;
     // Told here, since the committer could only refuse the whole group.
     if incoming.record_len() > intake.ledger.max_record() {
@@ -24,7 +25,7 @@ pub(super) async fn commit(intake: &Intake, message: Box<Message>, peer: RawFd) 
         Kept::Durable => {
             intake.counters.received_recipients.add(recipients);
             intake.counters.received_bytes.add(size);
-            Ok(Answer::Accepted(id))
+            Ok(if each { Answer::Each(id, refused) } else { Answer::Accepted(id) })
         }
         Kept::Withdrawn => Ok(Answer::Gone),
         Kept::Refused(refusal) => Err(refusal.reply()),

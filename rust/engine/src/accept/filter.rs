@@ -28,7 +28,8 @@ pub(super) async fn filter(intake: &Intake, mut message: Box<Message>) -> Result
     let verdicts: Vec<Verdict> = (0..message.recipients.len())
         .map(|number| verdict.recipients.get(&(number as u32)).unwrap_or(&verdict).clone())
         .collect();
-    if let Some(reply) = folded(&verdicts) {
+    let alone = message.each && message.recipients.len() > 1;
+    if let Some(reply) = folded(&verdicts).filter(|_| !alone) {
         return Err(reply);
     }
     apply_to_recipients(&mut message, &verdicts);
@@ -86,6 +87,9 @@ fn folded(verdicts: &[Verdict]) -> Option<Reply> {
 }
 
 fn apply_to_recipients(message: &mut Message, verdicts: &[Verdict]) {
+    if message.each {
+        refuse_each(message, verdicts);
+    }
     for (guest, verdict) in message.recipients.iter_mut().zip(verdicts) {
         match verdict.decision {
             Decision::Accept | Decision::Discard => {}
@@ -103,8 +107,22 @@ fn apply_to_recipients(message: &mut Message, verdicts: &[Verdict]) {
             guest.record.tenant.clone_from(tenant);
         }
     }
+    let each = message.each;
     let mut decisions = verdicts.iter().map(|verdict| verdict.decision);
-    message.recipients.retain(|_| decisions.next() != Some(Decision::Discard));
+    message.recipients.retain(|_| match decisions.next() {
+        Some(Decision::Discard) => false,
+        Some(Decision::Reject | Decision::Defer) => !each,
+        _ => true,
+    });
+}
+
+/// Each is told alone (RFC 2033 4.2), so nothing needs a quarantine.
+fn refuse_each(message: &mut Message, verdicts: &[Verdict]) {
+    for (guest, verdict) in message.recipients.iter().zip(verdicts) {
+        if matches!(verdict.decision, Decision::Reject | Decision::Defer) {
+            message.refused.push((guest.number, verdict.reply()));
+        }
+    }
 }
 
 fn hold(recipient: &mut Recipient, verdict: &Verdict) {
@@ -129,7 +147,7 @@ fn apply_to_message(message: &mut Message, verdict: &Verdict) {
     let like = message.recipients.first().map(|guest| guest.record.clone()).unwrap_or_default();
     for address in verdict.add_recipients.iter().filter_map(|text| Address::parse(text).ok()) {
         let record = Recipient { address: address.as_str().to_owned(), ..like.clone() };
-        message.recipients.push(Guest { address, record });
+        message.recipients.push(Guest { address, record, number: u32::MAX });
     }
 }
 

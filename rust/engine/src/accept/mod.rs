@@ -6,6 +6,7 @@
 
 mod commit;
 mod filter;
+mod origin;
 mod stamp;
 mod submit;
 
@@ -20,6 +21,7 @@ use angarium_nouns::{Address, EnhancedCode, MessageId, Millis, Reply, ReversePat
 use serde_bytes::ByteBuf;
 
 use crate::intake::Intake;
+use crate::logins::Login;
 use crate::policy::compiled::Compiled;
 use crate::session::budget::Charge;
 
@@ -60,6 +62,14 @@ pub struct Message {
     pub stamped: bool,
     /// A hook has said already that nobody gets it.
     pub discarded: bool,
+    /// A reply for each recipient is wanted (LMTP, PRDR).
+    pub each: bool,
+    /// Those that were refused alone, by the number of their RCPT.
+    pub refused: Vec<(u32, Reply)>,
+    /// The login whose addresses From and Sender are held to.
+    pub held_to: Option<Arc<Login>>,
+    /// REQUIRETLS (RFC 8689): no header takes the demand away.
+    pub require_tls: bool,
     /// Since when it is on its way, microseconds of the clock.
     pub begun: u64,
 }
@@ -68,6 +78,8 @@ pub struct Message {
 pub struct Guest {
     pub address: Address,
     pub record: Recipient,
+    /// Which of the accepted RCPTs it was.
+    pub number: u32,
 }
 
 /// How accepting ended.
@@ -76,9 +88,13 @@ pub struct Guest {
 pub enum Answer {
     /// Durable.
     Accepted(MessageId),
+    /// The same with a reply for each recipient: those refused, by number.
+    Each(MessageId, Vec<(u32, Reply)>),
     /// A hook said so; kept nowhere.
     Discarded(MessageId),
     Refused(Reply),
+    /// Nobody takes it, each recipient for a reason of its own.
+    Refusals(Vec<(u32, Reply)>),
     /// The peer was gone before the commit (S8): nobody waits for a word.
     Gone,
 }
@@ -108,6 +124,9 @@ async fn stages(intake: &Intake, message: Box<Message>, peer: RawFd) -> Result<A
     } else {
         message
     };
+    if message.recipients.is_empty() && !message.refused.is_empty() {
+        return Ok(Answer::Refusals(message.refused));
+    }
     if message.discarded || message.recipients.is_empty() {
         return Ok(Answer::Discarded(message.id));
     }
@@ -118,8 +137,8 @@ async fn stages(intake: &Intake, message: Box<Message>, peer: RawFd) -> Result<A
 /// No record names the body. After a fault one may, found by the next recovery: then the file must be there (S6).
 fn leaves_nothing(answer: &Answer) -> bool {
     match answer {
-        Answer::Accepted(_) => false,
-        Answer::Discarded(_) | Answer::Gone => true,
+        Answer::Accepted(_) | Answer::Each(..) => false,
+        Answer::Discarded(_) | Answer::Refusals(_) | Answer::Gone => true,
         Answer::Refused(reply) => reply.enhanced != Some(EnhancedCode(4, 3, 0)),
     }
 }
@@ -127,10 +146,10 @@ fn leaves_nothing(answer: &Answer) -> bool {
 fn count(intake: &Intake, answer: &Answer) {
     let counters = &intake.counters;
     match answer {
-        Answer::Accepted(_) => counters.received.one_more(),
+        Answer::Accepted(_) | Answer::Each(..) => counters.received.one_more(),
         Answer::Discarded(_) => counters.discarded.one_more(),
         Answer::Refused(reply) if reply.is_permanent() => counters.refused.one_more(),
-        Answer::Refused(_) => counters.refused_for_now.one_more(),
+        Answer::Refused(_) | Answer::Refusals(_) => counters.refused_for_now.one_more(),
         Answer::Gone => {}
     }
 }
@@ -164,6 +183,10 @@ impl Message {
             complete: false,
             stamped: false,
             discarded: false,
+            each: false,
+            refused: Vec::new(),
+            held_to: None,
+            require_tls: false,
             begun: 0,
         }
     }

@@ -8,8 +8,9 @@ use angarium_message::{Header, trace};
 use angarium_nouns::record::SessionFacts;
 use angarium_nouns::{MessageId, Millis, Reply};
 
-use super::Message;
+use super::{Message, origin};
 use crate::intake::Intake;
+use crate::logins::Login;
 use crate::policy::Limits;
 use crate::policy::compiled::Compiled;
 
@@ -34,9 +35,17 @@ pub fn received_field(
 pub(super) fn stamp(intake: &Intake, mut message: Box<Message>) -> Result<Box<Message>, Reply> {
     let Body::Inline(bytes) = &mut message.body else { return Ok(message) };
     if !message.stamped {
-        let words =
-            StampWords { policy: &message.policy, id: message.id, complete: message.complete, now: intake.clock.now() };
-        stamp_bytes(bytes, &mut message.front, &words)?;
+        let words = StampWords {
+            policy: &message.policy,
+            id: message.id,
+            complete: message.complete,
+            now: intake.clock.now(),
+            held_to: message.held_to.as_deref(),
+        };
+        let seen = stamp_bytes(bytes, &mut message.front, &words)?;
+        if seen.tls_optional && !message.require_tls {
+            message.tls_demand = 0;
+        }
     }
     Ok(message)
 }
@@ -47,19 +56,28 @@ pub struct StampWords<'a> {
     pub id: MessageId,
     pub complete: bool,
     pub now: Millis,
+    /// The login whose addresses From and Sender are held to.
+    pub held_to: Option<&'a Login>,
+}
+
+/// What the header said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Seen {
+    /// `TLS-Required: No` (RFC 8689 5): rather in the clear than not at all.
+    pub tls_optional: bool,
 }
 
 /// Stamps a message by its beginning: `bytes` from the trace that stands `front` octets long in front.
-pub fn stamp_bytes(bytes: &mut Vec<u8>, front: &mut usize, words: &StampWords<'_>) -> Result<(), Reply> {
-    let missing = look_at(&bytes[*front..], &words.policy.table.limits, words.complete)?;
+pub fn stamp_bytes(bytes: &mut Vec<u8>, front: &mut usize, words: &StampWords<'_>) -> Result<Seen, Reply> {
+    let (missing, seen) = look_at(&bytes[*front..], &words.policy.table.limits, words.complete, words.held_to)?;
     if missing.is_empty() {
-        return Ok(());
+        return Ok(seen);
     }
     let fields = missing.fields(words.id, &words.policy.table.hostname, words.now);
     // Behind our Received field, in front of the sender's own fields.
     bytes.splice(*front..*front, fields.iter().copied());
     *front += fields.len();
-    Ok(())
+    Ok(seen)
 }
 
 /// What a submission lacks.
@@ -87,7 +105,7 @@ impl Missing {
 }
 
 /// Looks at the header of the content: the reply if it must be refused, else what is missing.
-fn look_at(content: &[u8], limits: &Limits, complete: bool) -> Result<Missing, Reply> {
+fn look_at(content: &[u8], limits: &Limits, complete: bool, held_to: Option<&Login>) -> Result<(Missing, Seen), Reply> {
     let header = Header::scan(content);
     if header.received_count() > limits.max_received as usize {
         return Err(LOOP);
@@ -95,10 +113,15 @@ fn look_at(content: &[u8], limits: &Limits, complete: bool) -> Result<Missing, R
     if header.overflow().is_some() || header.bytes().len() > limits.max_header as usize {
         return Err(HEADER_TOO_LONG);
     }
-    if !complete {
-        return Ok(Missing::default());
+    if let Some(login) = held_to {
+        origin::check(&header, login)?;
     }
-    Ok(Missing { date: !header.has("Date"), message_id: !header.has("Message-ID") })
+    let optional = header.value("TLS-Required").is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(b"No"));
+    let seen = Seen { tls_optional: optional };
+    if !complete {
+        return Ok((Missing::default(), seen));
+    }
+    Ok((Missing { date: !header.has("Date"), message_id: !header.has("Message-ID") }, seen))
 }
 
 #[cfg(test)]
@@ -109,10 +132,13 @@ mod tests {
     fn looks() {
         let received = b"Received: x\r\n".repeat(3);
         let limits = |max_received, max_header| Limits { max_received, max_header, ..Limits::default() };
-        assert_eq!(look_at(&received, &limits(2, 100), false), Err(LOOP));
-        assert_eq!(look_at(&received, &limits(3, 38), false), Err(HEADER_TOO_LONG));
-        assert_eq!(look_at(&received, &limits(3, 100), true), Ok(Missing { date: true, message_id: true }));
+        assert_eq!(look_at(&received, &limits(2, 100), false, None), Err(LOOP));
+        assert_eq!(look_at(&received, &limits(3, 38), false, None), Err(HEADER_TOO_LONG));
+        let bare = Ok((Missing { date: true, message_id: true }, Seen::default()));
+        assert_eq!(look_at(&received, &limits(3, 100), true, None), bare);
         let whole = b"date: now\r\nMESSAGE-ID: <a@b>\r\n\r\nbody";
-        assert!(look_at(whole, &limits(3, 100), true).unwrap().is_empty());
+        assert!(look_at(whole, &limits(3, 100), true, None).unwrap().0.is_empty());
+        let optional = look_at(b"TLS-Required: no\r\n\r\n", &limits(3, 100), false, None);
+        assert!(optional.unwrap().1.tls_optional);
     }
 }

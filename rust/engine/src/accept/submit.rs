@@ -124,7 +124,7 @@ fn guest(
         fields: row.fields.clone(),
         ..Recipient::default()
     };
-    Ok(Guest { address, record })
+    Ok(Guest { address, record, number: 0 })
 }
 
 /// The Received field, then the content.
@@ -142,9 +142,17 @@ fn with_trace(message: &mut Message, content: &[u8]) -> Vec<u8> {
 }
 
 async fn into_file(intake: &Intake, mut message: Box<Message>, mut bytes: Vec<u8>) -> Result<Box<Message>, Reply> {
-    let words =
-        StampWords { policy: &message.policy, id: message.id, complete: message.complete, now: message.id.millis() };
-    stamp_bytes(&mut bytes, &mut message.front, &words)?;
+    let words = StampWords {
+        policy: &message.policy,
+        id: message.id,
+        complete: message.complete,
+        now: message.id.millis(),
+        held_to: None,
+    };
+    let seen = stamp_bytes(&mut bytes, &mut message.front, &words)?;
+    if seen.tls_optional && !message.require_tls {
+        message.tls_demand = 0;
+    }
     message.stamped = true;
     let (ledger, id) = (intake.ledger.clone(), message.id);
     let written = tokio::task::spawn_blocking(move || {

@@ -7,27 +7,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use angarium_nouns::{Address, Reply};
-use angarium_smtp::{BareNewline, ServerSettings};
 
+pub use super::face::Face;
 use super::networks::{Domains, Networks, Pattern};
-use super::{Listener, NewlineMode, Policy, PolicyError};
+use super::{Listener, Policy, PolicyError};
 
 const RELAYING_REFUSED: Reply = Reply::new(550, (5, 7, 1), "Relaying refused");
 const NO_SUCH_RECIPIENT: Reply = Reply::new(550, (5, 1, 1), "No such recipient here");
-
-/// One listening socket's face, for trusted clients and for others.
-#[derive(Debug, Clone)]
-pub struct Face {
-    pub listener: Listener,
-    pub others: Arc<ServerSettings>,
-    pub trusted: Arc<ServerSettings>,
-}
 
 #[derive(Debug, Clone)]
 pub struct Compiled {
     pub generation: u64,
     pub table: Policy,
-    pub faces: Vec<Face>,
+    pub faces: Vec<Arc<Face>>,
     trusted: Networks,
     local: Domains,
     relay: Domains,
@@ -63,12 +55,14 @@ impl Compiled {
             relay: Domains::compile("relay_domains", &table.relay_domains)?,
             recipients: recipients(&table)?,
             route_tags: route_tags(&table)?,
-            faces: table.listeners.iter().map(|listener| Face::new(&table, listener)).collect(),
+            faces: (0..table.listeners.len())
+                .map(|number| Face::new(&table, number).map(Arc::new))
+                .collect::<Result<_, _>>()?,
             table,
         })
     }
 
-    pub fn face(&self, listener: u16) -> Option<&Face> {
+    pub fn face(&self, listener: u16) -> Option<&Arc<Face>> {
         self.faces.get(usize::from(listener))
     }
 
@@ -93,6 +87,11 @@ impl Compiled {
             || recipient.local().eq_ignore_ascii_case("postmaster")
             || self.recipients.contains(mailbox_key(recipient.local(), &recipient.host().key()).as_str())
             || self.recipients.contains(mailbox_key("", &recipient.host().key()).as_str())
+    }
+
+    /// What VRFY is told: does this address end here?
+    pub fn is_here(&self, address: &Address) -> bool {
+        self.local.contains(address.host()) && self.exists(address)
     }
 
     /// The tag of the first rule that matches, or "".
@@ -142,24 +141,6 @@ fn route_tags(table: &Policy) -> Result<Vec<TagRule>, PolicyError> {
         })
     };
     table.route_tags.iter().enumerate().map(rule).collect()
-}
-
-impl Face {
-    fn new(table: &Policy, listener: &Listener) -> Self {
-        let mut settings = ServerSettings::new(table.hostname.as_str());
-        settings.max_size = listener.max_size;
-        settings.max_recipients = listener.max_recipients;
-        settings.max_line = listener.max_line;
-        settings.max_errors = listener.max_errors;
-        if !listener.banner.is_empty() {
-            settings.banner.clone_from(&listener.banner);
-        }
-        let mut trusted = settings.clone();
-        if listener.bare_newline == NewlineMode::Normalise {
-            trusted.bare_newline = BareNewline::Normalise;
-        }
-        Self { listener: listener.clone(), others: Arc::new(settings), trusted: Arc::new(trusted) }
-    }
 }
 
 #[cfg(test)]

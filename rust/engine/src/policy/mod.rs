@@ -6,6 +6,7 @@
 //! out of its range: [`Policy::decode`] says where and why. Times are milliseconds, sizes bytes.
 
 pub mod compiled;
+mod face;
 pub mod listener;
 pub mod networks;
 

@@ -13,11 +13,13 @@ use angarium_smtp::Server;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
+use super::Session;
 use super::registry::Mark;
-use super::{Session, Step};
+use super::stream::Stream;
 use crate::admission::Seat;
 use crate::intake::{Intake, SHUTTING_DOWN};
 use crate::policy::compiled::Compiled;
+use crate::policy::{LoginUse, TlsUse};
 
 /// What became of a descriptor.
 #[derive(Debug)]
@@ -27,6 +29,7 @@ pub enum Adopted {
     Refused(RawFd, Reply),
 }
 
+const BANNED: Reply = Reply::new(421, (4, 7, 0), "Too many failed logins from your address, try again later");
 const NO_LISTENER: Reply = Reply::new(421, (4, 3, 5), "This listener is not configured");
 
 /// Takes over a connected, detached, close-on-exec descriptor.
@@ -50,20 +53,42 @@ fn try_adopt(intake: &Arc<Intake>, runtime: &Handle, listener: u16, fd: RawFd, p
     let policy = intake.policy.load_full();
     let face = policy.face(listener).ok_or(NO_LISTENER)?;
     let trusted = policy.is_trusted(&face.listener, peer.ip());
+    let is_proxy = face.is_proxy(peer.ip());
+    if !is_proxy
+        && face.listener.login() == LoginUse::Required
+        && intake.logins.is_banned(peer.ip(), intake.clock.now())
+    {
+        return Err(BANNED);
+    }
     let limits = &policy.table.limits;
-    let seat = intake.admission.admit(peer.ip(), trusted, limits.sessions, limits.sessions_per_address)?;
-    let settings = if trusted { face.trusted.clone() } else { face.others.clone() };
-    let mut server = Server::new(settings);
+    // A proxy's connections count for the clients behind it, once they are known.
+    let exempt = trusted || is_proxy;
+    let seat = intake.admission.admit(peer.ip(), exempt, limits.sessions, limits.sessions_per_address)?;
+    let is_clear = face.is_clear(peer.ip());
+    let server = Server::new(face.settings(trusted, is_clear).clone());
     // SAFETY: from here on the descriptor is ours: a failure below closes it, as a refusal would.
     let mut socket = RawStream::from(unsafe { OwnedFd::from_raw_fd(fd) });
-    if policy.table.hooks.connect.is_none() {
+    let waits = is_proxy
+        || face.is_limited
+        || face.tls == TlsUse::Implicit
+        || (face.listener.greet_delay > 0 && !trusted)
+        || policy.table.hooks.connect.is_some();
+    let speaks_for_others = face.may_speak_for_others(peer.ip());
+    let mut server = server;
+    if !waits {
         greet(&mut server, &mut socket);
     }
     let Ok(stream) = register(socket, runtime) else {
         intake.counters.connections_refused.one_more();
         return Ok(());
     };
-    let session = Session::new(intake, stream, server, policy.clone(), seat, (listener, trusted, peer));
+    let mut session = Session::new(intake, stream, server, policy.clone(), seat, (listener, trusted, peer));
+    session.is_clear = is_clear;
+    session.speaks_for_others = speaks_for_others;
+    session.greeted_at_once = !waits;
+    if !waits {
+        session.offer_now();
+    }
     runtime.spawn(session.run());
     Ok(())
 }
@@ -97,7 +122,7 @@ impl Session {
         Self {
             entry: intake.sessions.enter(Mark::new(stream.as_raw_fd(), deadline)),
             intake: intake.clone(),
-            stream,
+            stream: Stream::Clear(stream),
             server,
             peer,
             number: intake.next_session(),
@@ -109,14 +134,11 @@ impl Session {
             transactions: 0,
             listener,
             trusted,
-            _seat: seat,
+            more: None,
+            is_clear: false,
+            speaks_for_others: false,
+            greeted_at_once: false,
+            seat,
         }
-    }
-
-    pub(super) async fn begin(&mut self) -> Step {
-        if self.policy.table.hooks.connect.is_some() {
-            return Box::pin(self.ask_connect()).await;
-        }
-        Step::Read
     }
 }

@@ -8,27 +8,22 @@ use std::sync::Arc;
 
 use angarium_nouns::envelope::BodyType;
 use angarium_nouns::{Millis, Reply};
-use angarium_smtp::{Event, MailCommand, RcptCommand, State};
+use angarium_smtp::{ChunkCommand, Event, Extensions, MailCommand, RcptCommand, State};
 
 use super::body::{Room, first_charge};
-use super::{Session, Step, TIMED_OUT};
+use super::{Flow, ON, Session, Step, TIMED_OUT, first};
 use crate::intake::SHUTTING_DOWN;
+use crate::policy::SenderRule;
 use crate::policy::compiled::{Compiled, Face};
+use crate::traffic::Measure;
 
 const TOO_MANY_MESSAGES: Reply = Reply::new(421, (4, 7, 0), "Enough messages in one session, connect again");
 const TOO_MANY_ERRORS: Reply = Reply::new(421, (4, 7, 0), "Too many errors, closing");
 
-const NOT_HERE: Reply = Reply::new(502, (5, 5, 1), "Command not offered here");
+const NOT_YOURS: Reply = Reply::new(553, (5, 7, 1), "This sender address is not one of your login's");
+/// RFC 3207 4.
+const NO_TLS_NOW: Reply = Reply::new(454, (4, 7, 0), "TLS not available now");
 const BODY_TASK_DIED: Reply = Reply::new(421, (4, 3, 0), "Local error in processing, try again later");
-
-/// Go on with the input, or do this first.
-type Flow = ControlFlow<Step>;
-
-const ON: Flow = ControlFlow::Continue(());
-
-fn first(step: Step) -> Flow {
-    ControlFlow::Break(step)
-}
 
 impl Session {
     /// Works the input off; gives how much of it was used and what is to be done next.
@@ -53,6 +48,7 @@ impl Session {
             Event::Hello(hello) => {
                 self.abort();
                 self.hello = hello.name;
+                self.tell_time();
                 self.server.accept();
                 ON
             }
@@ -69,30 +65,23 @@ impl Session {
                 self.abort();
                 ON
             }
-            Event::Vrfy(_) => {
-                self.server.accept();
+            Event::Vrfy(asked) | Event::Expn(asked) => self.verify(&asked),
+            Event::Chunk(chunk) => self.chunk(chunk),
+            Event::Auth(command) => self.auth(&command),
+            Event::AuthResponse(response) => self.auth_response(&response),
+            Event::AuthCancelled => {
+                self.more().ongoing = None;
                 ON
             }
+            Event::StartTls => self.start_tls(),
+            Event::Etrn(command) => self.etrn(command),
+            Event::Xclient(given) => self.xclient(&given),
+            Event::Xforward(given) => self.xforward(given),
             Event::Early => {
                 self.server.greet();
                 ON
             }
             Event::Quit | Event::Hangup(_) => first(Step::Close),
-            // Nothing of these is offered yet.
-            Event::Chunk(_)
-            | Event::Expn(_)
-            | Event::Auth(_)
-            | Event::AuthResponse(_)
-            | Event::AuthCancelled
-            | Event::StartTls
-            | Event::Etrn(_)
-            | Event::Xclient(_)
-            | Event::Xforward(_) => {
-                if self.server.awaits().is_some() {
-                    self.server.reply(&NOT_HERE);
-                }
-                ON
-            }
             Event::Body(_) | Event::Need => ON,
         }
     }
@@ -102,11 +91,18 @@ impl Session {
         if self.server.is_closed() {
             return Step::Close;
         }
-        if self.server.state() == State::Content {
+        if self.server.state() == State::Securing {
+            return Step::Secure;
+        }
+        if self.server.errors() >= self.intake.stress.errors() {
+            self.hang_up(&TOO_MANY_ERRORS);
+            return Step::Close;
+        }
+        if self.server.is_in_content() {
             let now = self.intake.clock.now();
             if self.transaction.as_ref().is_some_and(|transaction| transaction.is_too_slow(now)) {
                 self.intake.counters.timeouts.one_more();
-                self.server.close(&TIMED_OUT);
+                self.hang_up(&TIMED_OUT);
                 return Step::Close;
             }
         }
@@ -114,10 +110,19 @@ impl Session {
     }
 
     fn mail(&mut self, mail: MailCommand) -> Flow {
-        if let Err(reply) = self.may_begin() {
+        self.tell_time();
+        if let Err(reply) = self.may_begin().and_then(|()| self.may(Measure::Messages, 1)) {
             self.intake.counters.refused_for_now.one_more();
-            self.server.reply(&reply);
+            self.say(&reply);
             return ON;
+        }
+        if let Err(reply) = self.may(Measure::Bytes, mail.size.unwrap_or(0)) {
+            self.say(&reply);
+            return ON;
+        }
+        let rule = self.face(&self.policy).listener.senders();
+        if rule != SenderRule::Any && self.login().is_some_and(|login| !login.may_send_as(mail.path.as_ref())) {
+            return self.refuse_command(&NOT_YOURS);
         }
         self.abort();
         self.transactions += 1;
@@ -128,6 +133,32 @@ impl Session {
         self.transaction = Some(Box::new(transaction));
         if asks {
             return first(Step::AskMail);
+        }
+        self.server.accept();
+        ON
+    }
+
+    /// FUTURERELEASE needs to know what o'clock it is.
+    fn tell_time(&mut self) {
+        if self.server.offered().has(Extensions::DELIVERBY) {
+            self.server.set_now(self.intake.clock.now() / 1_000);
+        }
+    }
+
+    fn start_tls(&mut self) -> Flow {
+        let policy = self.policy.clone();
+        if self.intake.tls.serves(self.face(&policy).listener.client_certificates) {
+            self.server.accept();
+        } else {
+            self.say(&NO_TLS_NOW);
+        }
+        ON
+    }
+
+    /// The first chunk of a message begins it as DATA does.
+    fn chunk(&mut self, chunk: ChunkCommand) -> Flow {
+        if chunk.first {
+            return self.data();
         }
         self.server.accept();
         ON
@@ -151,13 +182,15 @@ impl Session {
         };
         // RFC 5321 4.5.1: a bare postmaster is always ours.
         let allowed =
-            if rcpt.bare_postmaster { Ok(()) } else { transaction.policy.recipient(self.trusted, &rcpt.path) };
+            if rcpt.bare_postmaster { Ok(()) } else { transaction.policy.recipient(self.is_known(), &rcpt.path) };
+        let allowed = allowed.and_then(|()| self.may(Measure::Recipients, 1));
+        transaction.set_notice(rcpt.notify, rcpt.orcpt);
         let asks = transaction.policy.table.hooks.rcpt.is_some();
         match allowed {
             Ok(()) if asks => transaction.asked = Some(rcpt.path),
             Ok(()) => {
                 let policy = transaction.policy.clone();
-                transaction.admit(rcpt.path, &self.face(&policy).listener.name, self.trusted, None);
+                transaction.admit(rcpt.path, &self.face(&policy).listener.name, self.is_known(), None);
             }
             Err(_) => {}
         }
@@ -172,13 +205,31 @@ impl Session {
 
     pub(super) fn refuse_recipient(&mut self, reply: &Reply) -> Flow {
         self.intake.counters.recipients_refused.one_more();
-        self.server.reply(reply);
+        self.refuse_command(reply)
+    }
+
+    /// Says it, counts it, and lets the client wait for it.
+    fn refuse_command(&mut self, reply: &Reply) -> Flow {
+        self.say(reply);
         // A trusted list with dead addresses is no attack.
-        if !self.trusted && reply.is_permanent() && self.server.count_error() {
-            self.server.close(&TOO_MANY_ERRORS);
+        if self.trusted || !reply.is_permanent() {
+            return ON;
+        }
+        if let Err(over) = self.happened(Measure::Errors, 1) {
+            self.hang_up(&over);
             return first(Step::Close);
         }
-        ON
+        if self.server.count_error() {
+            self.hang_up(&TOO_MANY_ERRORS);
+            return first(Step::Close);
+        }
+        match self.pause_for_refusal() {
+            0 => ON,
+            pause => {
+                self.more().pause = pause;
+                first(Step::Pause)
+            }
+        }
     }
 
     fn data(&mut self) -> Flow {
@@ -228,7 +279,7 @@ impl Session {
     }
 
     /// The listener's face under this policy; a listener that is gone keeps the one of the connection.
-    pub(super) fn face<'a>(&'a self, policy: &'a Arc<Compiled>) -> &'a Face {
+    pub(super) fn face<'a>(&'a self, policy: &'a Arc<Compiled>) -> &'a Arc<Face> {
         policy.face(self.listener).or_else(|| self.policy.face(self.listener)).unwrap_or(&policy.faces[0])
     }
 

@@ -15,7 +15,10 @@ impl Session {
         let verdict = self.put(&hook, self.question(AskPhase::Connect, None)).await;
         match verdict.decision {
             Decision::Accept | Decision::Hold | Decision::Discard => self.server.greet(),
-            Decision::Reject | Decision::Defer => self.server.refuse(&connect_reply(&verdict)),
+            Decision::Reject | Decision::Defer => {
+                let reply = self.reworded(&connect_reply(&verdict));
+                self.server.refuse(&reply);
+            }
         }
         if self.server.is_closed() { Step::Close } else { Step::Read }
     }
@@ -27,7 +30,7 @@ impl Session {
         if refuses(&verdict) {
             self.transaction = Some(transaction);
             self.abort();
-            self.server.reply(&verdict.reply());
+            self.say(&verdict.reply());
             return Step::Resume;
         }
         apply_at_mail(&mut transaction, &verdict);
@@ -53,14 +56,14 @@ impl Session {
         let policy = transaction.policy.clone();
         // A recipient that a hook discards is answered well and gets nothing.
         if verdict.decision != Decision::Discard {
-            transaction.admit(address, &self.face(&policy).listener.name, self.trusted, Some(&verdict));
+            transaction.admit(address, &self.face(&policy).listener.name, self.is_known(), Some(&verdict));
         }
         self.transaction = Some(transaction);
         self.server.accept();
         Step::Resume
     }
 
-    async fn put(&mut self, hook: &Hook, question: Question) -> Verdict {
+    pub(super) async fn put(&mut self, hook: &Hook, question: Question) -> Verdict {
         if !self.server.output().is_empty() && !self.write().await {
             return Verdict { decision: Decision::Defer, ..Verdict::default() };
         }
@@ -68,7 +71,7 @@ impl Session {
         self.intake.asks.ask(hook, question).await
     }
 
-    fn question(&self, phase: AskPhase, transaction: Option<&Transaction>) -> Question {
+    pub(super) fn question(&self, phase: AskPhase, transaction: Option<&Transaction>) -> Question {
         let recipients = transaction
             .map(|transaction| transaction.guests.iter().map(|guest| guest.address.as_str().to_owned()).collect());
         Question {
@@ -78,8 +81,8 @@ impl Session {
             peer: Some(self.peer),
             trusted: self.trusted,
             hello: self.hello.to_string(),
-            login: String::new(),
-            tls: String::new(),
+            login: self.login().map_or_else(String::new, |login| login.name.to_string()),
+            tls: self.tls_words().to_owned(),
             id: transaction.map(|transaction| transaction.id),
             sender: transaction
                 .and_then(|transaction| transaction.mail.path.as_ref())

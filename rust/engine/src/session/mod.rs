@@ -3,34 +3,44 @@
 //! The loop in [`Session::run`] is the whole life: read into the thread's scratch, let `dialogue` work the bytes off
 //! until it must wait for something, wait for that, write what is to be said, read on. One write for each read; no
 //! buffer is held while the client is silent. What an event means stands in `dialogue`, what a message becomes in
-//! `accept`. Deadlines are numbers in the session's mark (`registry`); nothing waits without one.
+//! `accept`; TLS in `secure`, logins in `login`, limits in `limits`. Deadlines are numbers in the session's mark (`registry`); nothing waits without one.
 
+mod arrive;
+mod asides;
 mod begin;
 mod body;
 pub mod budget;
 mod dialogue;
 mod hooks;
+mod limits;
+mod login;
+mod more;
 pub mod registry;
+mod secure;
+mod stream;
 mod transaction;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, RawFd};
-use std::pin::Pin;
+use std::ops::ControlFlow;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::task::{Poll, ready};
+use std::time::Duration;
 
-use angarium_nouns::{Millis, Reply};
-use angarium_smtp::{Cut, Server, State};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use angarium_nouns::{MessageId, Millis, Reply};
+use angarium_smtp::{Cut, Server};
+use tokio::io::ReadBuf;
 
 use crate::accept::{Answer, Message, accept};
 use crate::admission::Seat;
 use crate::intake::{Intake, SHUTTING_DOWN};
 use crate::policy::compiled::Compiled;
+use crate::traffic::Measure;
+use more::More;
 use registry::{Ended, Entry, NEVER};
+use stream::Stream;
 use transaction::Transaction;
 
 pub use begin::{Adopted, adopt};
@@ -60,17 +70,32 @@ pub(crate) enum Step {
     /// A hook must be asked; the command waits for its answer.
     AskMail,
     AskRcpt,
+    /// A login must be judged.
+    AskAuth,
+    /// 220 was said to STARTTLS.
+    Secure,
+    /// The answer in the output is to come late.
+    Pause,
     /// A message is complete.
     Accept,
     /// The last word is in the output.
     Close,
 }
 
+/// Go on with the input, or do this first.
+type Flow = ControlFlow<Step>;
+
+const ON: Flow = ControlFlow::Continue(());
+
+fn first(step: Step) -> Flow {
+    ControlFlow::Break(step)
+}
+
 pub(crate) struct Session {
     /// First, so that it leaves the registry before the socket is closed.
     entry: Entry,
     intake: Arc<Intake>,
-    stream: TcpStream,
+    stream: Stream,
     server: Server,
     peer: SocketAddr,
     number: u64,
@@ -82,14 +107,21 @@ pub(crate) struct Session {
     rest: Vec<u8>,
     rest_used: usize,
     transactions: u32,
+    more: Option<Box<More>>,
     listener: u16,
     trusted: bool,
-    _seat: Seat,
+    /// Clear text is as good as TLS where the client is.
+    is_clear: bool,
+    /// XCLIENT and XFORWARD may be said.
+    speaks_for_others: bool,
+    /// The banner went out before the task began.
+    greeted_at_once: bool,
+    seat: Seat,
 }
 
 impl Session {
     pub(crate) async fn run(mut self) {
-        let mut step = self.begin().await;
+        let mut step = if self.greeted_at_once { Step::Read } else { Box::pin(self.begin()).await };
         loop {
             step = match step {
                 Step::Read => self.write_and_read().await,
@@ -98,12 +130,26 @@ impl Session {
                 Step::Spill => Box::pin(self.spill()).await,
                 Step::AskMail => Box::pin(self.ask_mail()).await,
                 Step::AskRcpt => Box::pin(self.ask_rcpt()).await,
+                Step::AskAuth => Box::pin(self.ask_auth()).await,
+                Step::Secure => Box::pin(self.secure()).await,
+                Step::Pause => Box::pin(self.pause()).await,
                 Step::Accept => self.accept().await,
                 Step::Close => break,
             };
         }
         self.write().await;
+        if self.secured().is_some() {
+            Box::pin(self.goodbye()).await;
+        }
         self.abort();
+    }
+
+    /// The answer comes late: who errs much or guesses passwords has time.
+    async fn pause(&mut self) -> Step {
+        let pause = std::mem::take(&mut self.more().pause);
+        self.entry.mark().set_deadline(NEVER);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        if self.server.is_closed() { Step::Close } else { Step::Resume }
     }
 
     async fn write_and_read(&mut self) -> Step {
@@ -112,7 +158,7 @@ impl Session {
         if answered && !self.write().await {
             return Step::Close;
         }
-        if answered || self.server.state() == State::Content {
+        if answered || self.server.is_in_content() {
             self.entry.mark().set_deadline(self.deadline());
         }
         self.read().await
@@ -122,11 +168,11 @@ impl Session {
         poll_fn(|context| {
             BYTES.with_borrow_mut(|bytes| {
                 let mut buffer = ReadBuf::new(bytes);
-                let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
+                let read = ready!(self.stream.poll_read(context, &mut buffer));
                 Poll::Ready(match read {
                     Ok(()) if buffer.filled().is_empty() => self.ended(),
                     Ok(()) => self.arrived(buffer.filled()),
-                    Err(_) => Step::Close,
+                    Err(_) => self.broken_off(),
                 })
             })
         })
@@ -146,7 +192,8 @@ impl Session {
     fn resume(&mut self) -> Step {
         let rest = std::mem::take(&mut self.rest);
         if rest.is_empty() {
-            return Step::Read;
+            // BDAT LAST with nothing behind it: its end comes without an octet.
+            return self.work(&[]).1;
         }
         let (used, step) = self.work(&rest[self.rest_used..]);
         self.rest_used += used;
@@ -165,7 +212,7 @@ impl Session {
         let stream = &mut self.stream;
         let whole = poll_fn(|context| {
             while written < output.len() {
-                match Pin::new(&mut *stream).poll_write(context, &output[written..]) {
+                match stream.poll_write(context, &output[written..]) {
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(false),
                     Poll::Ready(Ok(more)) => written += more,
                     Poll::Pending => {
@@ -175,7 +222,14 @@ impl Session {
                     }
                 }
             }
-            Poll::Ready(true)
+            match stream.poll_flush(context) {
+                Poll::Ready(sent) => Poll::Ready(sent.is_ok()),
+                Poll::Pending => {
+                    mark.set_writing(true);
+                    mark.set_deadline(deadline);
+                    Poll::Pending
+                }
+            }
         })
         .await;
         mark.set_writing(false);
@@ -190,12 +244,23 @@ impl Session {
         }
     }
 
+    /// The connection ended without its proper end: under TLS that is how a shut socket looks.
+    fn broken_off(&mut self) -> Step {
+        if self.entry.mark().ended().is_some() {
+            return self.ended();
+        }
+        if self.server.is_in_content() {
+            self.intake.counters.aborted.one_more();
+        }
+        Step::Close
+    }
+
     /// The client's side is closed: by itself, or by us through the registry.
     fn ended(&mut self) -> Step {
         match self.entry.mark().ended() {
             Some(Ended::Timeout) => {
                 self.intake.counters.timeouts.one_more();
-                self.server.close(&TIMED_OUT);
+                self.hang_up(&TIMED_OUT);
             }
             Some(Ended::Stop) => self.server.close(&SHUTTING_DOWN),
             None => {
@@ -212,14 +277,21 @@ impl Session {
         let now = self.intake.clock.now();
         let timeouts = &self.policy.table.timeouts;
         match &self.transaction {
-            Some(transaction) if self.server.state() == State::Content => transaction.deadline(now),
-            _ => now + timeouts.command,
+            Some(transaction) if self.server.is_in_content() => transaction.deadline(now),
+            _ => now + self.intake.stress.patience(timeouts.command),
         }
     }
 
     async fn accept(&mut self) -> Step {
         let Some(transaction) = self.transaction.take() else { return Step::Resume };
         let message = transaction.into_message(self);
+        if let Some(more) = &mut self.more {
+            more.forwarded = None;
+        }
+        if let Ok(message) = &message {
+            // Too much shows at the next MAIL.
+            let _next_time = self.happened(Measure::Bytes, message.size());
+        }
         // What was pipelined in front is told before we wait.
         if !self.server.output().is_empty() && !self.write().await {
             return Step::Close;
@@ -230,20 +302,39 @@ impl Session {
         self.intake.counters.transactions.one_less();
         match answer {
             Answer::Accepted(id) | Answer::Discarded(id) => {
-                self.server.reply(&Reply::new(250, (2, 0, 0), "").with_text(format!("Queued as {id}")));
+                self.say_of(&Reply::new(250, (2, 0, 0), "").with_text(format!("Queued as {id}")), id);
             }
-            Answer::Refused(reply) => self.server.reply(&reply),
+            Answer::Each(id, refused) => self.say_each(id, &refused),
+            Answer::Refusals(refused) => self.say_each(MessageId::default(), &refused),
+            Answer::Refused(reply) => self.say(&reply),
             Answer::Gone => return Step::Close,
         }
         self.after_transaction()
     }
 
     async fn accept_message(&mut self, message: Result<Box<Message>, Reply>) -> Answer {
-        let socket: RawFd = self.stream.as_raw_fd();
+        let socket: RawFd = self.stream.socket();
         match message {
             Ok(message) => accept(&self.intake, message, socket).await,
             Err(reply) => Answer::Refused(reply),
         }
+    }
+
+    fn say_of(&mut self, reply: &Reply, id: MessageId) {
+        let own = self.face(&self.policy).reworded(reply, &self.policy.table.hostname, &id.to_string());
+        self.server.reply(own.as_ref().unwrap_or(reply));
+    }
+
+    /// A reply for each recipient (RFC 2033 4.2, PRDR): those not named were taken.
+    fn say_each(&mut self, id: MessageId, refused: &[(u32, Reply)]) {
+        let taken = Reply::new(250, (2, 0, 0), "").with_text(format!("Queued as {id}"));
+        let mut replies = vec![taken; self.server.recipients() as usize];
+        for (number, reply) in refused {
+            if let Some(place) = replies.get_mut(*number as usize) {
+                place.clone_from(reply);
+            }
+        }
+        self.server.reply_each(&replies);
     }
 
     /// Between two messages: a stop or the limit of transactions ends the session here.

@@ -5,9 +5,9 @@
 //! [`Mark::ended`] set and says why. Stop uses the same way for the sessions that have no message in hand.
 //! A mark leaves the registry before its descriptor is closed, so no other socket is ever shut by mistake.
 
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
 
 use angarium_nouns::Millis;
 use parking_lot::Mutex;
@@ -26,7 +26,8 @@ pub enum Ended {
 /// One session as seen from outside.
 #[derive(Debug)]
 pub struct Mark {
-    socket: RawFd,
+    /// -1 while somebody else has it.
+    socket: AtomicI32,
     deadline: AtomicU64,
     /// A transaction is open: stop lets it come to its answer.
     busy: AtomicBool,
@@ -38,7 +39,7 @@ pub struct Mark {
 impl Mark {
     pub fn new(socket: RawFd, deadline: Millis) -> Self {
         Self {
-            socket,
+            socket: AtomicI32::new(socket),
             deadline: AtomicU64::new(deadline),
             busy: AtomicBool::new(false),
             writing: AtomicBool::new(false),
@@ -72,7 +73,7 @@ impl Mark {
         }
         let how = if self.writing.load(Ordering::Relaxed) { libc::SHUT_RDWR } else { libc::SHUT_RD };
         // SAFETY: the descriptor is open while the mark is registered; shutdown touches no memory.
-        unsafe { libc::shutdown(self.socket, how) };
+        unsafe { libc::shutdown(self.socket.load(Ordering::Relaxed), how) };
     }
 }
 
@@ -139,6 +140,24 @@ impl Registry {
 impl Entry {
     pub fn mark(&self) -> &Mark {
         &self.mark
+    }
+
+    pub fn shared_mark(&self) -> &Arc<Mark> {
+        &self.mark
+    }
+
+    /// Somebody else has the socket and may close it. Under the lock, so that no sweep still uses its number.
+    pub fn let_socket_go(&self) {
+        let _no_sweep = self.registry.0.lock();
+        self.mark.socket.store(-1, Ordering::Relaxed);
+    }
+
+    /// It is back.
+    pub fn hold_socket(&self, socket: &impl AsRawFd) {
+        let _no_sweep = self.registry.0.lock();
+        self.mark.socket.store(socket.as_raw_fd(), Ordering::Relaxed);
+        // What ended it meanwhile shut nothing.
+        self.mark.ended.store(0, Ordering::Relaxed);
     }
 }
 

@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use angarium_ledger::{Body, Ledger};
 use angarium_message::trace::Protocol;
-use angarium_nouns::envelope::{BodyType, Class};
+use angarium_nouns::envelope::{BodyType, Class, DsnNotify};
 use angarium_nouns::record::{EntryState, Recipient, SessionFacts};
 use angarium_nouns::{Address, MessageId, Millis, Reason, Reply};
-use angarium_smtp::MailCommand;
+use angarium_smtp::{ByMode, Hold, MailCommand};
 
 use super::Session;
 use super::body::Arriving;
 use super::budget::Charge;
 use crate::accept::{Guest, Message, StampWords, received_field, stamp_bytes};
+use crate::logins::Login;
+use crate::policy::SenderRule;
 use crate::policy::compiled::{Compiled, TagQuestion};
 use crate::tables::{Decision, Verdict};
 
@@ -52,6 +54,16 @@ pub(crate) struct Transaction {
     /// A hook at MAIL said hold: until then.
     pub held: Option<Millis>,
     pub discarded: bool,
+    /// A reply for each recipient is wanted.
+    pub each: bool,
+    /// The login whose addresses From and Sender are held to.
+    pub held_to: Option<Arc<Login>>,
+    /// NOTIFY and ORCPT of the recipient at hand.
+    notice: (DsnNotify, Option<Box<str>>),
+    /// RCPTs so far that were judged well.
+    numbered: u32,
+    /// Not before; 0: at once.
+    release_at: Millis,
 }
 
 impl Transaction {
@@ -69,6 +81,26 @@ impl Transaction {
         spent > timeouts.data_block && octets.saturating_mul(1_000) < u64::from(timeouts.data_rate) * spent
     }
 
+    /// What RCPT asked for beside its address (RFC 3461 4.1, 4.2).
+    pub fn set_notice(&mut self, notify: DsnNotify, original: Option<Box<str>>) {
+        self.notice = (notify, original);
+    }
+
+    /// By when the sender wants it delivered or returned (RFC 2852 4).
+    fn deadline_asked(&self) -> Option<Millis> {
+        let by = self.mail.by.filter(|by| by.mode == ByMode::Return)?;
+        Some(self.data_since + u64::try_from(by.seconds).unwrap_or(0) * 1_000)
+    }
+
+    /// Not before (RFC 4865 4).
+    fn release(&self, now: Millis) -> Millis {
+        match self.mail.hold {
+            Some(Hold::For(seconds)) => now + u64::from(seconds) * 1_000,
+            Some(Hold::Until(second)) => second * 1_000,
+            None => 0,
+        }
+    }
+
     /// A recipient that may be: with its tag and its first state.
     pub fn admit(&mut self, address: Address, listener: &str, trusted: bool, verdict: Option<&Verdict>) {
         let own_tag = verdict.and_then(|verdict| verdict.tag.clone()).or_else(|| self.route_tag.clone());
@@ -77,17 +109,21 @@ impl Transaction {
         let route_tag = own_tag.unwrap_or_else(|| self.policy.route_tag(question).to_owned());
         let held = verdict.filter(|verdict| verdict.decision == Decision::Hold).map(|verdict| verdict.until);
         let held = held.or(self.held);
+        let (notify, original) = std::mem::take(&mut self.notice);
         let record = Recipient {
             address: address.as_str().to_owned(),
+            notify,
+            original: original.map_or_else(String::new, String::from),
             tenant: verdict.and_then(|verdict| verdict.tenant.clone()).unwrap_or_default(),
             route_tag,
             may_report: trusted,
             state: if held.is_some() { EntryState::Held } else { EntryState::Waiting },
-            due: held.unwrap_or(0),
+            due: held.unwrap_or(self.release_at),
             reason: if held.is_some() { Reason::Policy } else { Reason::default() },
             ..Recipient::default()
         };
-        self.guests.push(Guest { address, record });
+        self.guests.push(Guest { address, record, number: self.numbered });
+        self.numbered += 1;
     }
 
     /// Begins the content: our Received field stands in front of it from the first octet on.
@@ -109,8 +145,12 @@ impl Transaction {
         let Some(mut body) = self.body.take() else { return Ok(()) };
         if !self.stamped {
             // The beginning leaves the memory: what *stamp* looks at is looked at now.
-            let words = StampWords { policy: &self.policy, id: self.id, complete: self.complete, now };
-            stamp_bytes(body.memory(), &mut self.front, &words)?;
+            let held_to = self.held_to.as_deref();
+            let words = StampWords { policy: &self.policy, id: self.id, complete: self.complete, now, held_to };
+            let seen = stamp_bytes(body.memory(), &mut self.front, &words)?;
+            if seen.tls_optional && !self.mail.require_tls {
+                self.tls_demand = 0;
+            }
             self.stamped = true;
         }
         let id = self.id;
@@ -129,11 +169,18 @@ impl Transaction {
         let Some((body, charge)) = self.finished.take().or(inline) else {
             return Err(self.refusal.take().unwrap_or(UNKEPT));
         };
-        let facts = session.facts(&self);
+        let mut facts = session.facts(&self);
+        session.forward(&mut facts);
         Ok(Box::new(Message {
             id: self.id,
             listener: session.listener,
             session: facts,
+            ret: self.mail.ret,
+            envid: self.mail.envid.take().map_or_else(String::new, String::from),
+            deadline: self.deadline_asked(),
+            each: self.each,
+            held_to: self.held_to,
+            require_tls: self.mail.require_tls,
             peer: Some(session.peer),
             sender: self.mail.path,
             recipients: self.guests,
@@ -160,9 +207,15 @@ impl Session {
         let policy = self.intake.policy.load_full();
         let now = self.intake.clock.now();
         let listener = &self.face(&policy).listener;
-        let (tenant, class, tls_demand) = (listener.tenant.clone(), listener.class, listener.tls_demand);
+        let tenant = self.tenant().to_owned();
+        let login = self.login();
+        let class = login.and_then(|login| login.class).or(Class::try_from(listener.class).ok()).unwrap_or_default();
+        let class = mail.priority.map_or(class, |priority| self.class_of(priority, class));
+        // RFC 8689 4.1: REQUIRETLS means a verified certificate at every hop.
+        let tls_demand = if mail.require_tls { 2 } else { listener.tls_demand };
         let complete = listener.completes();
-        Transaction {
+        let mail_each = mail.prdr || self.server.settings().lmtp;
+        let mut transaction = Transaction {
             id: self.intake.ledger.ids().reserve(now),
             body_type: mail.body,
             mail,
@@ -176,30 +229,65 @@ impl Session {
             data_since: now,
             begun: 0,
             tenant,
-            campaign: String::new(),
+            campaign: login.map_or_else(String::new, |login| login.campaign.to_string()),
             route_tag: None,
-            class: Class::try_from(class).unwrap_or_default(),
+            class,
             tls_demand,
             complete,
             held: None,
             discarded: false,
+            each: mail_each,
+            held_to: login.filter(|_| listener.senders() == SenderRule::Header).cloned(),
+            notice: (DsnNotify::default(), None),
+            numbered: 0,
+            release_at: 0,
             policy,
+        };
+        transaction.release_at = transaction.release(now);
+        transaction
+    }
+
+    /// RFC 6710 4: priorities above the usual are for clients whom we know.
+    fn class_of(&self, priority: i8, usual: Class) -> Class {
+        let known = self.is_known();
+        match priority {
+            4.. if known => Class::Urgent,
+            1.. if known => Class::High,
+            0.. => usual,
+            _ => Class::Bulk,
+        }
+    }
+
+    /// What XFORWARD said goes to the record, not into the Received field: the peer has written its own.
+    fn forward(&self, facts: &mut SessionFacts) {
+        let Some(forwarded) = self.more.as_ref().and_then(|more| more.forwarded.as_ref()) else { return };
+        if let Some(ip) = forwarded.addr.value() {
+            let port = forwarded.port.value().copied().unwrap_or(0);
+            facts.peer = std::net::SocketAddr::new(*ip, port).to_string();
+        }
+        if let Some(hello) = forwarded.helo.value() {
+            facts.hello = hello.to_string();
         }
     }
 
     /// What the record and the Received field say of this session.
     pub(super) fn facts(&self, transaction: &Transaction) -> SessionFacts {
-        let protocol =
-            Protocol { extended: self.server.is_extended(), utf8: transaction.mail.smtputf8, ..Protocol::default() };
+        let protocol = Protocol {
+            lmtp: self.server.settings().lmtp,
+            extended: self.server.is_extended(),
+            utf8: transaction.mail.smtputf8,
+            tls: !self.tls_words().is_empty(),
+            login: self.login().is_some(),
+        };
         SessionFacts {
             session: self.number,
             listener: self.listener,
             peer: self.peer.to_string(),
             hello: self.hello.to_string(),
             protocol: protocol.word().to_owned(),
-            login: String::new(),
-            tls: String::new(),
-            trusted: self.trusted,
+            login: self.login().map_or_else(String::new, |login| login.name.to_string()),
+            tls: self.tls_words().to_owned(),
+            trusted: self.is_known(),
         }
     }
 }

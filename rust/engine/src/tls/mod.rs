@@ -64,6 +64,16 @@ struct Served {
     end_point: Box<[u8]>,
 }
 
+impl Served {
+    /// Can the client verify this key, and is there a cipher suite for it? Those of TLS 1.3 go with every key.
+    fn fits(&self, hello: &ClientHello<'_>) -> bool {
+        let kind = if self.key.key.algorithm() == SignatureAlgorithm::RSA { "_RSA_" } else { "_ECDSA_" };
+        let goes = |name: &str| name.starts_with("TLS13_") || name.contains(kind);
+        self.key.key.choose_scheme(hello.signature_schemes()).is_some()
+            && hello.cipher_suites().iter().any(|suite| suite.as_str().is_some_and(goes))
+    }
+}
+
 /// Resolves to what was chosen already.
 #[derive(Debug)]
 struct Chosen(Arc<CertifiedKey>);
@@ -117,7 +127,7 @@ impl Held {
 
     /// The certificate for this client: by name and by what it can verify, else the first that it can verify.
     fn choose(&self, hello: &ClientHello<'_>) -> Option<&Arc<Served>> {
-        let fits = |number: &&usize| self.served[**number].key.key.choose_scheme(hello.signature_schemes()).is_some();
+        let fits = |number: &&usize| self.served[**number].fits(hello);
         let named = hello.server_name().and_then(|name| self.named(name));
         let by_name = named.and_then(|numbers| numbers.iter().find(fits).or(numbers.first()));
         let all: Vec<usize> = (0..self.served.len()).collect();

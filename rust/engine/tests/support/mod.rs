@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 pub mod disk;
+pub mod tls;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -181,10 +182,15 @@ fn listen(engine: &Arc<Engine>) -> SocketAddr {
     address
 }
 
-/// The client's side of one connection.
-pub struct Client(pub BufReader<TcpStream>);
+/// How a connection that was closed looks: a reset, or TLS without its last word.
+fn is_an_end(kind: std::io::ErrorKind) -> bool {
+    matches!(kind, std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::UnexpectedEof)
+}
 
-impl Client {
+/// The client's side of one connection.
+pub struct Client<S = TcpStream>(pub BufReader<S>);
+
+impl<S: Read + Write> Client<S> {
     pub fn send(&mut self, bytes: &[u8]) {
         self.0.get_mut().write_all(bytes).unwrap();
     }
@@ -197,7 +203,7 @@ impl Client {
             match self.0.read_line(&mut line) {
                 Ok(0) => return (0, text),
                 Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return (0, text),
+                Err(error) if is_an_end(error.kind()) => return (0, text),
                 Err(error) => panic!("no reply: {error}"),
             }
             text.push_str(line[4..].trim_end());
@@ -247,6 +253,15 @@ impl Client {
         self.say("\r\n.")
     }
 
+    /// Reads to the end of the connection.
+    pub fn rest(&mut self) -> String {
+        let mut bytes = Vec::new();
+        let _ = self.0.read_to_end(&mut bytes);
+        String::from_utf8(bytes).unwrap()
+    }
+}
+
+impl Client {
     /// Ends with a reset instead of a FIN.
     pub fn reset(self) {
         let linger = libc::linger { l_onoff: 1, l_linger: 0 };
@@ -260,13 +275,6 @@ impl Client {
                 size_of::<libc::linger>() as libc::socklen_t,
             );
         }
-    }
-
-    /// Reads to the end of the connection.
-    pub fn rest(&mut self) -> String {
-        let mut bytes = Vec::new();
-        let _ = self.0.read_to_end(&mut bytes);
-        String::from_utf8(bytes).unwrap()
     }
 }
 

@@ -66,7 +66,7 @@ impl Intake {
     }
 
     /// Fresh chance as text, for a login (RFC 5802 5.1: no comma).
-    pub fn nonce(&self) -> Box<str> {
+    pub fn nonce() -> Box<str> {
         let octets: [u8; 18] = crate::chance();
         octets.iter().fold(String::with_capacity(36), |text, octet| text + &format!("{octet:02x}")).into()
     }

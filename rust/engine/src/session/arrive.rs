@@ -20,7 +20,7 @@ use crate::policy::compiled::Face;
 
 /// As Postfix: who cannot wait for the banner does not read it (RFC 5321 4.3.1).
 const EARLY: Reply = Reply::new(554, (5, 5, 1), "You spoke before the greeting");
-/// A proxy sends its header at once (HAProxy waits 3 s for it at most).
+/// A proxy sends its header at once (`HAProxy` waits 3 s for it at most).
 const PROXY_TIME: Duration = Duration::from_secs(10);
 
 impl Session {

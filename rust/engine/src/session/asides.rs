@@ -15,7 +15,7 @@ const NOBODY: Reply = Reply::new(550, (5, 1, 1), "No such recipient here");
 
 impl Session {
     /// Entries of the domain are tried now. Walks the index: on the blocking pool, and nobody waits for it.
-    pub(super) fn etrn(&mut self, command: EtrnCommand) -> Flow {
+    pub(super) fn etrn(&mut self, command: &EtrnCommand) -> Flow {
         if command.scope != EtrnScope::Domain {
             self.say(&NOT_THIS);
             return ON;

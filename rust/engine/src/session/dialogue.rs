@@ -74,7 +74,7 @@ impl Session {
                 ON
             }
             Event::StartTls => self.start_tls(),
-            Event::Etrn(command) => self.etrn(command),
+            Event::Etrn(command) => self.etrn(&command),
             Event::Xclient(given) => self.xclient(&given),
             Event::Xforward(given) => self.xforward(given),
             Event::Early => {

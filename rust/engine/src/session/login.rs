@@ -4,7 +4,6 @@
 //! is 454 4.7.0 and nothing is counted. A failure is counted by address and account, and its answer comes late. Fake
 //! keys hide which logins exist.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use angarium_nouns::Reply;
@@ -13,6 +12,7 @@ use angarium_smtp::sasl::{self, Exchange, Failure, KeyKind, Mechanism, Secret, S
 
 use super::{Flow, ON, Session, Step, first};
 use crate::asks::{AskPhase, Credentials};
+use crate::intake::Intake;
 use crate::logins::{Keys, Known, Login};
 use crate::policy::Hook;
 use crate::tables::{Decision, Identity, ScramKeys};
@@ -46,7 +46,7 @@ impl Session {
             self.hang_up(&reply);
             return first(Step::Close);
         }
-        let nonce = self.intake.nonce();
+        let nonce = Intake::nonce();
         let (exchange, step) = Exchange::start(command.mechanism, command.initial.as_deref(), self.setting(&nonce));
         let credentials = Credentials { mechanism: command.mechanism.name(), ..Credentials::default() };
         let ongoing = Ongoing { exchange, mechanism: command.mechanism, nonce, credentials, login: None };
@@ -119,13 +119,11 @@ impl Session {
         if self.intake.logins.is_locked(self.peer.ip(), &ongoing.credentials.login, settings, now) {
             return self.refuse_login(&ongoing, Failure::Credentials);
         }
-        match self.intake.logins.recall(&ongoing.credentials, now) {
-            Some(known) => self.judged(ongoing, known),
-            None => {
-                self.more().ongoing = Some(ongoing);
-                first(Step::AskAuth)
-            }
+        if let Some(known) = self.intake.logins.recall(&ongoing.credentials, now) {
+            return self.judged(ongoing, known);
         }
+        self.more().ongoing = Some(ongoing);
+        first(Step::AskAuth)
     }
 
     /// Asks the identity's source.
@@ -135,20 +133,13 @@ impl Session {
             self.say(&LATER);
             return Step::Resume;
         };
-        match self.source_says(&hook, &ongoing.credentials).await {
-            Some(known) => {
-                let (settings, now) = (&self.policy.table.logins, self.intake.clock.now());
-                self.intake.logins.remember(&ongoing.credentials, known.clone(), settings, now);
-                match self.judged(ongoing, known) {
-                    ControlFlow::Continue(()) => Step::Resume,
-                    ControlFlow::Break(step) => step,
-                }
-            }
-            None => {
-                self.say(&LATER);
-                Step::Resume
-            }
-        }
+        let Some(known) = self.source_says(&hook, &ongoing.credentials).await else {
+            self.say(&LATER);
+            return Step::Resume;
+        };
+        let (settings, now) = (&self.policy.table.logins, self.intake.clock.now());
+        self.intake.logins.remember(&ongoing.credentials, known.clone(), settings, now);
+        self.judged(ongoing, known).break_value().unwrap_or(Step::Resume)
     }
 
     /// `None`: it cannot say.

@@ -77,7 +77,7 @@ impl Stream {
         }
     }
 
-    /// Says close_notify; the clear stream has nothing of the kind.
+    /// Says `close_notify`; the clear stream has nothing of the kind.
     pub fn poll_goodbye(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(context),

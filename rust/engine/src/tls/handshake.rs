@@ -57,7 +57,6 @@ pub async fn handshake(
     let clients = if challenge { ClientCertificates::Off } else { clients };
     let base = held.face(version, clients).ok_or(Failure::NoCertificate)?;
     let config = with_certificate(base, &served, challenge);
-    drop(hello);
     let stream = start.into_stream(config).await?;
     let secured = Secured::of(stream.get_ref().1, served.end_point.clone(), challenge);
     Ok((Box::new(stream), Box::new(secured)))

@@ -114,7 +114,9 @@ impl Held {
         }
         // The cheaper key first: ECDSA costs a tenth of RSA.
         let is_rsa = |number: &usize| served[*number].key.key.algorithm() == SignatureAlgorithm::RSA;
-        by_name.values_mut().for_each(|numbers| numbers.sort_by_key(is_rsa));
+        for numbers in by_name.values_mut() {
+            numbers.sort_by_key(is_rsa);
+        }
         let clients = client_ca(&table.client_ca)?;
         let faces = if served.is_empty() { [const { None }; 6] } else { faces(clients.as_ref(), &tickets)? };
         Ok(Self { challenges: challenges(&table.challenges)?, served, by_name, faces, tickets })

@@ -15,6 +15,10 @@ const EHLO: &[u8] = b"250-mx.example\r\n250-PIPELINING\r\n250-SIZE\r\n250-8BITMI
     250 PRDR\r\n";
 
 fuzz_target!(|data: &[u8]| {
+    // One line: what stands behind another is another target's business.
+    if data.contains(&b'\n') {
+        return;
+    }
     let mut server = server();
     if let Some(mail) = ask(&mut server, &[b"MAIL FROM:<a@b.example> ", data, b"\r\n"].concat()).0 {
         again(&mail);

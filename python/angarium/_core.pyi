@@ -13,10 +13,13 @@ from typing_extensions import Buffer, disjoint_base
 
 __all__ = [
     "Ask",
+    "AuthJudge",
     "BloomFilter",
     "Body",
     "Credentials",
     "Deliver",
+    "DkimKey",
+    "DkimSigner",
     "Done",
     "Engine",
     "Fault",
@@ -59,17 +62,99 @@ __all__ = [
     "SmtpXforward",
     "Taken",
     "diagnose_address",
+    "forged_results",
+    "merged_results",
     "message_addresses",
     "message_text",
     "parse_date",
+    "parse_results",
     "read_report",
     "scan_header",
     "scan_message",
     "seven_bit",
+    "verify_dkim2",
     "write_aggregate",
     "write_mailbox",
     "write_tls_report",
 ]
+
+# --- auth (rust/python/src/auth.rs) ----------------------------------------------------------------
+
+@final
+class DkimKey:
+    """A private key: PEM (PKCS#8 or PKCS#1), or base64 of DER or of an Ed25519 seed. Raises `AuthError`."""
+
+    def __new__(cls, text: bytes, /) -> Self: ...
+    @staticmethod
+    def generate(kind: Literal["rsa-2048", "rsa-3072", "rsa-4096", "ed25519"], /) -> str:
+        """A new key as PEM (PKCS#8)."""
+    @property
+    def algorithm(self) -> str:
+        """ "rsa-sha256" or "ed25519-sha256"."""
+    @property
+    def bits(self) -> int: ...
+    @property
+    def record(self) -> str:
+        """The TXT record that publishes the public half."""
+
+@final
+class DkimSigner:
+    """Signs for a domain. `header` and `body` are "simple" or "relaxed", `lifetime` seconds until `x=`; `signed` and
+    `oversigned` are names of fields, else the tables of `rust/auth/src/dkim/sign.rs`."""
+
+    def __new__(
+        cls,
+        key: DkimKey,
+        *,
+        domain: str,
+        selector: str,
+        identity: str | None = None,
+        header: str = "relaxed",
+        body: str = "relaxed",
+        lifetime: int | None = None,
+        signed: Sequence[str] | None = None,
+        oversigned: Sequence[str] | None = None,
+    ) -> Self: ...
+    def sign(self, message: bytes, now: int) -> bytes:
+        """The DKIM-Signature field with its CRLF, to be put in front. Raises `AuthError` without a From."""
+
+@final
+class AuthJudge:
+    """The checks of one message: `step`, answer what it asks, and again, until it gives None."""
+
+    def __new__(cls, message: bytes, *, ip: str | None, helo: str, sender: str, receiver: str, now: int) -> Self: ...
+    def step(self) -> list[tuple[str, str]] | None:
+        """(type, name) of every question of this round; None when the report is there."""
+    def answer(self, at: int, status: str, records: Sequence[bytes], /) -> None:
+        """The answer to the question at this place of the last `step`: "found", "none", "nxdomain", "failed"."""
+    def report(self) -> bytes:
+        """`angarium.auth.Report` as MessagePack."""
+    def results(self, authserv_id: str, /) -> bytes:
+        """Our Authentication-Results field with its CRLF."""
+    def seal(
+        self, key: DkimKey, *, domain: str, selector: str, results: str, fields: Sequence[str] | None = None
+    ) -> bytes | None:
+        """The three ARC fields to put in front; None where the chain may not be continued."""
+
+def parse_results(value: bytes, /) -> tuple[str, list[tuple[str, str, str | None, list[tuple[str, str]]]]]:
+    """(authserv-id, [(method, result, reason, [(property, value)])]) of a field's value. Raises `AuthError`."""
+
+def verify_dkim2(
+    message: bytes,
+    *,
+    sender: str,
+    recipients: Sequence[str],
+    now: int,
+    strict: bool,
+    answers: Sequence[tuple[str, str, Sequence[bytes]]],
+) -> tuple[list[str], tuple[str, str, str | None, int] | None]:
+    """Names of keys to ask TXT records of, or (outcome, domain, problem, hops). `answers`: (name, status, records)."""
+
+def forged_results(message: bytes, ids: Sequence[str], /) -> list[tuple[int, int]]:
+    """Ranges of Authentication-Results fields that claim to be from one of `ids` or below, or cannot be read."""
+
+def merged_results(message: bytes, id: str, /) -> str | None:
+    """What the Authentication-Results fields of `id` say together, for a seal; None if there are none."""
 
 # --- engine (rust/python/src/engine.rs) ---------------------------------------------------------------------------
 

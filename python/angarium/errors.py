@@ -70,3 +70,7 @@ class SmtpError(AngariumError):
 
 class FilterError(AngariumError, ValueError):
     """A bloom filter cannot be made, read, united or changed as asked."""
+
+
+class AuthError(AngariumError, ValueError):
+    """A key cannot be used, a message cannot be signed, or an Authentication-Results field cannot be read."""

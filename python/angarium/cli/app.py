@@ -54,6 +54,31 @@ FAMILIES = {
             "remove": ("angarium.cli.user:remove", "Remove an account for good."),
         },
     ),
+    "auth": (
+        "Judge who sent a message.",
+        {"check": ("angarium.cli.auth:check", "Judge a message in a file and explain each verdict step by step.")},
+    ),
+    "dkim": (
+        "Look after the keys that sign.",
+        {
+            "new": ("angarium.cli.auth:new_key", "Make a key and say what to publish."),
+            "list": ("angarium.cli.auth:list_keys", "List the keys of a folder."),
+            "check": (
+                "angarium.cli.auth:check_key",
+                "Compare a key with what DNS publishes; exit code 1 if it differs.",
+            ),
+        },
+    ),
+    "dns": (
+        "What a domain must publish to send and receive mail.",
+        {
+            "records": ("angarium.cli.published:records", "Print every record to publish for a domain."),
+            "check": (
+                "angarium.cli.published:check",
+                "Compare them with what is published; exit code 1 if one differs.",
+            ),
+        },
+    ),
     "journal": (
         "Read what happened.",
         {"tail": ("angarium.cli.journal:tail", "Show the newest facts of the journal, oldest first.")},

@@ -3,6 +3,7 @@
 //! A binding turns arguments into borrowed Rust, calls one function of its room (with the interpreter released where
 //! that takes long) and gives back a frozen class. `python/angarium/_core.pyi` says the same to type checkers.
 
+mod auth;
 mod engine;
 mod message;
 mod queue;
@@ -11,6 +12,8 @@ mod smtp;
 
 #[pyo3::pymodule]
 mod _core {
+    #[pymodule_export]
+    use crate::auth::{AuthJudge, DkimKey, DkimSigner, forged_results, merged_results, parse_results, verify_dkim2};
     #[pymodule_export]
     use crate::engine::{
         Ask, Body, Credentials, Deliver, Done, Engine, Fault, Flag, LaneWanted, PlanReport, RouteWanted,

@@ -455,11 +455,18 @@ class Engine:
         reading can go on.
         """
 
-    def follow(self, name: str, at: bytes, *, claims: bool) -> int:
-        """Writes down durably how far a follower is. Ticket → {}."""
+    def follow(self, name: str, at: bytes, *, claims: str) -> int:
+        """Writes down durably how far a follower is. Ticket → {}. Error `not-found`, `invalid`.
+
+        `claims` says what becomes of content that it has not passed: "none", "best-effort" (kept up to a limit, then
+        the oldest goes), "required" (kept; at the limit new mail gets 452); "gone": it is forgotten.
+        """
 
     def followers(self) -> int:
-        """Ticket → {followers: {name: cursor bytes}}."""
+        """Ticket → {followers: [{name, cursor: bytes, lsn, claims, skipped: LSN up to which content was lost}]}."""
+
+    def rules(self) -> int:
+        """Ticket → {rules: [table Rule]}: every order that stands."""
 
     def counters(self) -> bytes:
         """MessagePack map; keys in rust/engine/src/counters.rs. Figures since the start, histograms cumulative."""

@@ -16,7 +16,7 @@ import structlog
 import trio
 from msgspec import Struct
 
-from .engine import Bridge, JournalPage, supervise
+from .engine import Bridge, Claims, JournalPage, supervise
 from .errors import EngineError
 
 log = structlog.get_logger("angarium.journal")
@@ -30,6 +30,7 @@ CLASSES = ("urgent", "high", "normal", "bulk")
 OUTCOMES = ("delivered", "deferred", "failed")
 SCOPES = ("recipient", "transaction", "sender", "source", "host", "lane", "provider")
 STATES = ("waiting", "held", "leased", "owing", "delivered", "failed", "cancelled", "lost")
+CLAIMS = ("none", "best-effort", "required", "gone")
 SUCCESSORS = ("none", "bounce", "delay-notice", "forward", "expansion", "transfer")
 REASONS = (
     "other", "done", "greylist", "mailbox-full", "no-such-recipient", "throttle", "policy", "content", "too-large",
@@ -133,17 +134,28 @@ class Followed(Struct, frozen=True, kw_only=True):
     follower: str
     epoch: int
     until: int
-    claims: bool
+    # none, best-effort, required; gone: it is forgotten.
+    claims: str
 
 
 class Gap(Struct, frozen=True, kw_only=True):
-    """Readers of this range missed something."""
+    """A follower of best effort lost the content of what was closed in this range, or a pin ("pin NUMBER") did."""
 
     lsn: int
     at: int
     follower: str
     begin: int
     end: int
+
+
+class Claimed(Struct, frozen=True, kw_only=True):
+    """An order keeps a message's content: a legal hold ("required") or a pin ("best-effort")."""
+
+    lsn: int
+    at: int
+    id: str
+    control: int
+    claim: str
 
 
 class Strange(Struct, frozen=True, kw_only=True):
@@ -153,7 +165,7 @@ class Strange(Struct, frozen=True, kw_only=True):
     tag: int
 
 
-Fact = Received | Settled | Slept | Controlled | Lost | Followed | Gap | Strange
+Fact = Received | Settled | Slept | Controlled | Lost | Followed | Gap | Claimed | Strange
 Strings = Sequence[str]
 Reading = Callable[[Any, Strings], Any]
 
@@ -214,15 +226,17 @@ FACTS: dict[int, tuple[Callable[..., Fact], tuple[tuple[str, Reading], ...]]] = 
         ("until", plain), ("changed", plain),
     )),
     5: (Lost, (("at", plain), ("id", printed), ("number", plain), ("why", text))),
-    6: (Followed, (("at", plain), ("follower", text), ("epoch", plain), ("until", plain), ("claims", plain))),
+    6: (Followed, (("at", plain), ("follower", text), ("epoch", plain), ("until", plain), ("claims", word(CLAIMS)))),
     7: (Gap, (("at", plain), ("follower", text), ("begin", plain), ("end", plain))),
+    8: (Claimed, (("at", plain), ("id", printed), ("control", plain), ("claim", word(CLAIMS)))),
 }  # fmt: skip
 
-Kind = Literal["received", "settled", "slept", "controlled", "lost", "followed", "gap"]
+Kind = Literal["received", "settled", "slept", "controlled", "lost", "followed", "gap", "claimed"]
 # Fields at the end of a record that those of earlier versions lack.
 ADDED: dict[int, int] = {2: 1}
 TAGS: dict[str, int] = {
     "received": 1, "settled": 2, "slept": 3, "controlled": 4, "lost": 5, "followed": 6, "gap": 7,
+    "claimed": 8,
 }  # fmt: skip
 
 
@@ -281,15 +295,19 @@ class Journal:
             if page.end:
                 await grown.wait()
 
-    def follow(self, name: str, *, kinds: Sequence[Kind] = (), claims: bool = False) -> Following:
-        """The batches of a named follower, from where it stopped the last time."""
+    def follow(self, name: str, *, kinds: Sequence[Kind] = (), claims: Claims = "none") -> Following:
+        """The batches of a named follower, from where it stopped the last time.
+
+        `claims` keeps the content of what it has not read: "best-effort" up to a limit, then the oldest goes (a `gap`
+        fact says so); "required" whatever it takes: at the limit new mail gets 452.
+        """
         return Following(self, self._bridge, name, kinds=kinds, claims=claims)
 
 
 class Following:
     """`async for facts in following:`; a batch counts as read when the next one is asked for."""
 
-    def __init__(self, journal: Journal, bridge: Bridge, name: str, *, kinds: Sequence[Kind], claims: bool) -> None:
+    def __init__(self, journal: Journal, bridge: Bridge, name: str, *, kinds: Sequence[Kind], claims: Claims) -> None:
         self._journal = journal
         self._bridge = bridge
         self._name = name
@@ -303,8 +321,12 @@ class Following:
 
     async def __anext__(self) -> list[Fact]:
         if self._pages is None:
-            cursors = await self._bridge.followers()
-            self._pages = self._journal.pages(cursors.get(self._name, b""), kinds=self._kinds)
+            place = (await self._bridge.followers()).get(self._name)
+            at = b"" if place is None else place.cursor
+            if place is None and self._claims != "none":
+                # It claims from its beginning on, not from its first batch on.
+                await self._bridge.follow(self._name, at, claims=self._claims)
+            self._pages = self._journal.pages(at, kinds=self._kinds)
         if self._read is not None:
             await self._bridge.follow(self._name, self._read, claims=self._claims)
         page = await anext(self._pages)
@@ -318,7 +340,7 @@ class Follower(Struct, frozen=True):
     name: str
     take: Callable[[list[Fact]], Any]
     kinds: tuple[Kind, ...] = ()
-    claims: bool = False
+    claims: Claims = "none"
 
 
 async def serve(

@@ -36,6 +36,15 @@ FAMILIES = {
                 "Give entries up for good, without a report to the sender. This cannot be undone.",
             ),
             "retry": ("angarium.cli.queue:retry", "Try entries again now instead of when they are due."),
+            "rules": (
+                "angarium.cli.queue:rules",
+                "List the orders that stand: holds and suspends for later mail, legal holds, pins.",
+            ),
+            "lift": ("angarium.cli.queue:lift", "Take away one order that stands, by the number that rules shows."),
+            "keep": (
+                "angarium.cli.queue:keep",
+                "Keep the bytes of messages whatever becomes of them, until the order is lifted.",
+            ),
             "flush": ("angarium.cli.queue:flush", "Try everything again now and wake every destination that sleeps."),
             "confirm-clock": (
                 "angarium.cli.queue:confirm_clock",
@@ -81,7 +90,14 @@ FAMILIES = {
     ),
     "journal": (
         "Read what happened.",
-        {"tail": ("angarium.cli.journal:tail", "Show the newest facts of the journal, oldest first.")},
+        {
+            "tail": ("angarium.cli.journal:tail", "Show the newest facts of the journal, oldest first."),
+            "followers": (
+                "angarium.cli.journal:followers",
+                "List the readers that keep their place here, and what delivered mail they keep.",
+            ),
+            "forget": ("angarium.cli.journal:forget", "Forget a reader, and let go what is kept for it."),
+        },
     ),
     "mail": (
         "Read the local mailboxes.",

@@ -7,6 +7,7 @@ to, or said no. Answers come as the shapes of `web.shapes`.
 from __future__ import annotations
 
 import re
+import urllib.parse
 from collections.abc import Iterator
 from typing import TypeVar
 
@@ -15,7 +16,20 @@ import msgspec
 
 from ..errors import AngariumError
 from ..settings import Settings, load, locate
-from ..web.shapes import Entry, Facts, Order, Ordered, Page, Status, Trouble, Where
+from ..web.shapes import (
+    Entry,
+    Facts,
+    Followers,
+    FollowerShown,
+    Order,
+    Ordered,
+    Page,
+    Rule,
+    Rules,
+    Status,
+    Trouble,
+    Where,
+)
 
 Answer = TypeVar("Answer", bound=msgspec.Struct)
 # The server answers orders after a sync and listings at once; what takes longer is stuck.
@@ -49,12 +63,21 @@ class Client:
         return self.ask("POST", f"/v1/queue/{action}", Ordered, body=msgspec.json.encode(order))
 
     def lift(self, order: Order) -> None:
-        """Takes away the standing rules of exactly this filter, if there are any."""
+        """Takes away the standing rules of exactly this filter (with `all`: every one), if there are any."""
         try:
             self.order("lift", order)
         except ClientError as error:
             if error.status != NO_RULE:
                 raise
+
+    def rules(self) -> list[Rule]:
+        return self.ask("GET", "/v1/queue/rules", Rules).rules
+
+    def followers(self) -> list[FollowerShown]:
+        return self.ask("GET", "/v1/journal/followers", Followers).followers
+
+    def forget(self, name: str) -> None:
+        self.ask("DELETE", f"/v1/journal/followers/{urllib.parse.quote(name, safe='')}", Followers)
 
     def message(self, message: str) -> Page:
         if not ID.fullmatch(message):

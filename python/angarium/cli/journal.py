@@ -11,7 +11,7 @@ from ..errors import AngariumError
 from ..web.shapes import Fact
 from .client import Client
 from .queue import duration
-from .show import json_line, moment, now, plain
+from .show import columns, json_line, moment, now, plain
 
 # How long to wait before asking for news.
 NEWS_SECONDS = 0.5
@@ -65,6 +65,35 @@ def tail(
             time.sleep(NEWS_SECONDS)
     if message and not since and not shown:
         raise AngariumError(f"the journal says nothing of {message}")
+
+
+def followers(*, config: str | None = None, json: bool = False) -> None:
+    """List the readers that keep their place here, and what delivered mail they keep.
+
+    Parameters
+    ----------
+    json
+        One JSON object per line.
+    """
+    known = Client(config).followers()
+    if json:
+        for follower in known:
+            json_line(follower)
+        return
+    rows = [(f.name, str(f.lsn), f.claims, str(f.skipped) if f.skipped else "-") for f in known]
+    columns(("NAME", "READ UP TO", "KEEPS", "LOST UP TO"), rows, nothing="nobody reads")
+
+
+def forget(name: str, /, *, config: str | None = None) -> None:
+    """Forget a reader, and let go what is kept for it. If it comes back it begins at the oldest fact.
+
+    Parameters
+    ----------
+    name
+        As `angarium journal followers` shows it.
+    """
+    Client(config).forget(name)
+    print(f"forgotten: {name}")
 
 
 def line(fact: Fact) -> str:

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from ..errors import AngariumError
 from ..settings import Duration
-from ..web.shapes import Order, Priority, State, Where
+from ..web.shapes import Order, Priority, Rule, State, Where
 from .client import Client
 from .show import Rows, age, columns, json_line, moment, now, pairs, size
 
@@ -52,6 +52,9 @@ class Filter:
 
 
 NOBODY = Filter()
+# Orders for later mail, and orders that keep content.
+STANDING = ("hold", "suspend")
+KEEPING = ("legal-hold", "pin")
 
 
 def duration(text: str) -> int:
@@ -160,9 +163,12 @@ def order(action: str, ids: tuple[str, ...], chosen: Filter, every: bool, given:
         # Otherwise what comes later would be held again.
         client.lift(wanted)
     done = client.order(action, wanted)
+    stay = [rule for rule in client.rules() if rule.kind in STANDING] if action == "release" and every else []
     late = f", {done.too_late:,} being delivered already" if done.too_late else ""
     later = "; later mail that fits too, until a release with the same filter" if done.rule else ""
     print(f"{action}: {done.changed:,} entries changed{late}{later}")
+    for rule in stay:
+        print(f"still standing: {described(rule)}; angarium queue lift {rule.rule} takes it away")
     if done.changed == 0 and ids:
         raise AngariumError(f"nothing changed: {' '.join(ids)} is not waiting here, or is not in a state to {action}")
     return 0
@@ -201,6 +207,86 @@ def release(*ids: str, chosen: Filter = NOBODY, all: bool = False, why: str = ""
 def cancel(*ids: str, chosen: Filter = NOBODY, all: bool = False, why: str = "", config: str | None = None) -> int:
     """Give entries up for good, without a report to the sender. This cannot be undone."""
     return order("cancel", ids, chosen, all, Order(why=why), config=config)
+
+
+def rules(*, config: str | None = None, json: bool = False) -> None:
+    """List the orders that stand: holds and suspends for later mail, legal holds, pins.
+
+    Parameters
+    ----------
+    json
+        One JSON object per line.
+    """
+    standing = Client(config).rules()
+    if json:
+        for rule in standing:
+            json_line(rule)
+        return
+    rows = [
+        (str(r.rule), r.kind, age(r.at), age(r.until) if r.until else "-", of_whom(r), r.by or "-", r.why or "-")
+        for r in standing
+    ]
+    columns(("RULE", "KIND", "AGE", "ENDS", "WHAT", "BY", "WHY"), rows, nothing="no order stands")
+
+
+def of_whom(rule: Rule) -> str:
+    """The filter of a rule as the options that would say it."""
+    if rule.kind in KEEPING:
+        return f"the content of {rule.messages:,} messages"
+    given = msgspec.to_builtins(rule.where)
+    options = " ".join("--all" if name == "all" else f"--{name} {value}" for name, value in given.items())
+    return options or "nothing"
+
+
+def described(rule: Rule) -> str:
+    return f"rule {rule.rule}, {rule.kind} {of_whom(rule)}"
+
+
+def lift(rule: int, /, *, why: str = "", config: str | None = None) -> None:
+    """Take away one order that stands. What a hold held stays held until it is released.
+
+    Parameters
+    ----------
+    rule
+        The number that `angarium queue rules` shows.
+    why
+        Stands in the journal.
+    """
+    if rule < 1:
+        raise AngariumError("a rule has a number from 1 on; angarium queue rules shows them")
+    Client(config).order("lift", Order(rule=rule, why=why))
+    print(f"lifted: rule {rule}")
+
+
+def keep(
+    *ids: str,
+    chosen: Filter = NOBODY,
+    all: bool = False,
+    pin: bool = False,
+    why: str = "",
+    config: str | None = None,
+) -> None:
+    """Keep the bytes of messages whatever becomes of them, until the order is lifted by its number.
+
+    Parameters
+    ----------
+    ids
+        Messages that are still here.
+    all
+        Everything that is here now.
+    pin
+        Only as long as there is room (for looking into a problem), instead of a legal hold.
+    why
+        Stands in the journal.
+    """
+    if not ids and chosen == NOBODY and not all:
+        raise AngariumError("say which: ids, a filter like --domain, or --all")
+    where = chosen.where(ids, every=all and not ids and chosen == NOBODY)
+    done = Client(config).order("pin" if pin else "legal-hold", Order(where=where, why=why))
+    print(f"kept: the content of {done.changed:,} messages, until angarium queue lift {done.rule}")
+    if done.changed == 0:
+        Client(config).order("lift", Order(rule=done.rule))
+        raise AngariumError("no such message is here, so nothing is kept")
 
 
 def retry(*ids: str, chosen: Filter = NOBODY, all: bool = False, why: str = "", config: str | None = None) -> int:

@@ -18,9 +18,11 @@ from ..errors import EngineError
 from .tables import (
     Accepted,
     Certificates,
+    Claims,
     Control,
     Controlled,
     Figures,
+    FollowerPlace,
     Found,
     JournalPage,
     NoRoute,
@@ -31,6 +33,7 @@ from .tables import (
     Recovered,
     Refused,
     Route,
+    Rule,
     Stopped,
     Submission,
 )
@@ -194,14 +197,19 @@ class Bridge:
         """Facts from a cursor on (empty: the oldest); `kinds` has bit N for facts of tag N. `EngineError`: `gap`."""
         return await self._result(self.engine.read_journal(at, kinds, limit), JournalPage)
 
-    async def follow(self, name: str, at: bytes, *, claims: bool = False) -> None:
-        """Writes down durably how far a follower is."""
+    async def follow(self, name: str, at: bytes, *, claims: Claims = "none") -> None:
+        """Writes down durably how far a follower is and what it claims of the content behind; "gone" forgets it."""
         await self._ticket(self.engine.follow(name, at, claims=claims)).wait()
 
-    async def followers(self) -> dict[str, bytes]:
-        """The cursors that were written down, by follower."""
-        result = await self._result(self.engine.followers(), dict[str, dict[str, bytes]])
-        return result.get("followers", {})
+    async def followers(self) -> dict[str, FollowerPlace]:
+        """How far each follower is, by its name."""
+        result = await self._result(self.engine.followers(), dict[str, tuple[FollowerPlace, ...]])
+        return {place.name: place for place in result.get("followers", ())}
+
+    async def rules(self) -> tuple[Rule, ...]:
+        """Every order that stands: holds, suspends, legal holds, pins."""
+        result = await self._result(self.engine.rules(), dict[str, tuple[Rule, ...]])
+        return result.get("rules", ())
 
     async def stop(self, deadline: int) -> Stopped:
         """No new transactions, no new deliveries, final replies awaited until `deadline` (Unix milliseconds)."""

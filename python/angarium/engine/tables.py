@@ -197,6 +197,15 @@ class Logins(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ban: int = 900_000
 
 
+class Journal(Struct, frozen=True, kw_only=True):
+    """policy::Journal: milliseconds and bytes."""
+
+    keep: int
+    bytes: int
+    required_bytes: int
+    best_effort_bytes: int
+
+
 class Policy(Struct, frozen=True, kw_only=True):
     """policy::Policy: everything that needs no judgement while mail flows, swapped whole."""
 
@@ -212,6 +221,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     timeouts: Timeouts
     retry: tuple[RetryTable, ...]
     expiry: Expiry
+    journal: Journal
     reports: Reports
     hooks: Hooks
     commit: Commit
@@ -499,6 +509,35 @@ class Controlled(Struct, frozen=True):
     changed: int
     too_late: int = 0
     rule: int = 0
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """rules::RuleView: an order that stands until it is lifted by its number."""
+
+    number: int
+    # hold, suspend, legal-hold, pin.
+    kind: str
+    where: Predicate
+    by: str
+    why: str
+    at: int
+    # When what a hold holds is released by itself; 0: when the rule is lifted.
+    until: int
+    # Messages whose content it keeps (legal holds, pins).
+    messages: int
+
+
+Claims = Literal["none", "best-effort", "required", "gone"]
+
+
+class FollowerPlace(Struct, frozen=True, kw_only=True):
+    """A follower as the engine knows it. `skipped`: content of what was closed up to this LSN was taken from it."""
+
+    name: str
+    cursor: bytes
+    lsn: int
+    claims: Claims
+    skipped: int
 
 
 class Entry(Struct, frozen=True, kw_only=True):

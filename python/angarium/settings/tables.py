@@ -310,6 +310,18 @@ class Spool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     journal_wait: Duration = time("50ms")
 
 
+class Journal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[journal]: how long what happened is kept, and what is kept of delivered mail for those who still want it."""
+
+    # Facts go when they are older, or when so many bytes were written since; what readers claim stays.
+    keep: Duration = time("30d")
+    size: Size = size("4GiB")
+    # Delivered mail for required followers and legal holds. At the limit new mail gets 452.
+    required: Size = size("16GiB")
+    # Delivered mail for other followers and pins. At the limit the oldest goes, which the journal says.
+    best_effort: Size = size("1GiB")
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole of angarium.toml. `reading.load` gives one in which nothing is left to guess."""
 
@@ -331,6 +343,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     hooks: Hooks = Hooks()
     control: Control = Control()
     spool: Spool = Spool()
+    journal: Journal = Journal()
 
     @property
     def data_folder(self) -> Path:

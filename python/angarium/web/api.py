@@ -11,10 +11,10 @@ import importlib.metadata
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import structlog
-from litestar import Litestar, MediaType, Request, Response, get, post
+from litestar import Litestar, MediaType, Request, Response, delete, get, post
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
@@ -33,10 +33,14 @@ from .shapes import (
     Entry,
     Facts,
     FaultShown,
+    Followers,
+    FollowerShown,
     Order,
     Ordered,
     Page,
     Priority,
+    Rule,
+    Rules,
     State,
     Status,
     Trouble,
@@ -135,6 +139,11 @@ def queueing(bridge: Bridge) -> list[HTTPRouteHandler]:
         found = await bridge.find(predicate(where, listing=True), after=page_key(after), limit=limit)
         return page(found)
 
+    @get("/v1/queue/rules")
+    async def rules() -> Rules:
+        """Every order that stands: holds and suspends for later mail, legal holds, pins."""
+        return Rules([rule_shown(rule) for rule in await bridge.rules()])
+
     @get("/v1/queue/{id:str}")
     async def message(id: FromPath[str]) -> Page:
         """All recipients of one message that is still here, or one recipient (MESSAGE.NUMBER)."""
@@ -150,7 +159,7 @@ def queueing(bridge: Bridge) -> list[HTTPRouteHandler]:
         done = await bridge.control(control_of(action, data, by=by))
         return Ordered(done.changed, done.too_late, done.rule)
 
-    return [entries, message, order]
+    return [entries, rules, message, order]
 
 
 def remembering(bridge: Bridge) -> list[HTTPRouteHandler]:
@@ -167,7 +176,18 @@ def remembering(bridge: Bridge) -> list[HTTPRouteHandler]:
         """Facts in their order, from a cursor (`next` of the answer before) or from the oldest."""
         return await read_history(bridge, at=page_key(after), since=since, last=last, message=message_, limit=limit)
 
-    return [journal]
+    @get("/v1/journal/followers")
+    async def followers() -> Followers:
+        """Readers that keep their place here, and what they claim."""
+        return await followers_of(bridge)
+
+    @delete("/v1/journal/followers/{name:str}", status_code=200)
+    async def forget(name: FromPath[str]) -> Followers:
+        """Forgets a reader and what it claims; answers with those that are left."""
+        await bridge.follow(name, b"", claims="gone")
+        return await followers_of(bridge)
+
+    return [journal, followers, forget]
 
 
 async def entries_of(bridge: Bridge, id: str) -> list[Entry]:
@@ -227,6 +247,37 @@ def predicate(where: Where, *, listing: bool = False) -> Predicate:
         before=where.before,
         after=where.after,
         all=where.all or (listing and where == Where()),
+    )
+
+
+async def followers_of(bridge: Bridge) -> Followers:
+    places = (await bridge.followers()).values()
+    return Followers([FollowerShown(place.name, place.lsn, place.claims, place.skipped) for place in places])
+
+
+def rule_shown(rule: engine.Rule) -> Rule:
+    where = rule.where
+    return Rule(
+        rule=rule.number,
+        kind=rule.kind,
+        where=Where(
+            ids=where.ids,
+            domain=where.domain,
+            tenant=where.tenant,
+            campaign=where.campaign,
+            sender=where.sender,
+            priority=cast("Priority | None", where.class_),
+            state=cast("State | None", where.state),
+            site=where.site,
+            before=where.before,
+            after=where.after,
+            all=where.all,
+        ),
+        at=rule.at,
+        by=rule.by,
+        why=rule.why,
+        until=rule.until,
+        messages=rule.messages,
     )
 
 

@@ -7,7 +7,19 @@ from typing import Annotated, Any, Literal, get_args
 from msgspec import Meta, Struct
 
 Action = Literal[
-    "hold", "release", "cancel", "retry", "flush", "expire", "reroute", "suspend", "resume", "lift", "confirm-clock"
+    "hold",
+    "release",
+    "cancel",
+    "retry",
+    "flush",
+    "expire",
+    "reroute",
+    "suspend",
+    "resume",
+    "lift",
+    "confirm-clock",
+    "legal-hold",
+    "pin",
 ]
 State = Literal["waiting", "held", "leased", "owing"]
 ACTIONS: tuple[str, ...] = get_args(Action)
@@ -60,6 +72,47 @@ class Ordered(Struct, frozen=True):
     changed: int
     too_late: int
     rule: int = 0
+
+
+class Rule(Struct, frozen=True):
+    """An order that stands until it is lifted (or resumed) by its number.
+
+    `kind`: hold and suspend meet later mail too; legal-hold and pin keep the content of `messages` messages, whatever
+    becomes of them. `until`: when what a hold holds is released by itself, 0: when the rule is lifted.
+    """
+
+    rule: int
+    kind: str
+    where: Where
+    at: int
+    by: str = ""
+    why: str = ""
+    until: int = 0
+    messages: int = 0
+
+
+class Rules(Struct, frozen=True):
+    """All orders that stand, by their numbers."""
+
+    rules: list[Rule]
+
+
+class FollowerShown(Struct, frozen=True):
+    """A reader of the journal: how far it is, and what it claims (none, best-effort, required) of the mail behind.
+
+    `skipped`: the content of what was closed up to this LSN was taken from it.
+    """
+
+    name: str
+    lsn: int
+    claims: str
+    skipped: int = 0
+
+
+class Followers(Struct, frozen=True):
+    """All readers that keep their place here."""
+
+    followers: list[FollowerShown]
 
 
 class Entry(Struct, frozen=True):

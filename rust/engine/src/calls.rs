@@ -1,13 +1,15 @@
 //! The calls of the engine's owner, one function each. What touches disk runs on the blocking pool and ends a ticket.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use angarium_ledger::{
-    BodyReader, Content, ContentBody, Control, ControlError, Cursor, FindError, JournalPage, JournalRecord, LaneId,
-    LaneWanted, LoadError, Plan, Predicate, ReadError, RouteAnswer, RouteWanted,
+    BodyReader, Content, ContentBody, Control, ControlError, Cursor, FindError, FollowError, FollowerView, JournalPage,
+    JournalRecord, LaneId, LaneWanted, LoadError, Plan, Predicate, ReadError, RouteAnswer, RouteWanted,
 };
+use angarium_nouns::record::Claim;
 use angarium_nouns::{MessageId, Millis, Reply};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -46,6 +48,22 @@ struct Page {
     records: Vec<(u64, ByteBuf, Vec<String>)>,
     next: ByteBuf,
     end: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Follower {
+    name: String,
+    cursor: ByteBuf,
+    lsn: u64,
+    claims: &'static str,
+    skipped: u64,
+}
+
+impl Follower {
+    fn of(view: FollowerView) -> Self {
+        let FollowerView { name, cursor, claim, skipped } = view;
+        Self { name, cursor: encoded(cursor), lsn: cursor.lsn, claims: claim, skipped }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -186,24 +204,33 @@ impl Engine {
         })
     }
 
-    /// A follower is there now: its ticket ends when that is durable.
-    pub fn follow(&self, name: &str, at: &[u8], claims: bool) -> Result<u64, CallError> {
+    /// A follower is there now, or gone (`claims`: none, best-effort, required, gone): its ticket ends when that is
+    /// durable.
+    pub fn follow(&self, name: &str, at: &[u8], claims: &str) -> Result<u64, CallError> {
         let cursor: Cursor = table(at)?;
+        let claim = [Claim::None, Claim::BestEffort, Claim::Required, Claim::Gone];
+        let claim = claim.into_iter().find(|claim| claim.name() == claims);
+        let claim = claim.ok_or_else(|| CallError::Invalid(format!("{claims:?} is no kind of claim")))?;
         let running = self.running()?;
         let ticket = self.ticket()?;
         let number = ticket.number();
-        let token = running.intake.ledger.follow(name, cursor, claims, self.clock().now());
-        running.journal.answer_when_durable(token, ticket, empty_map());
+        match running.intake.ledger.follow(name, cursor, claim, self.clock().now()) {
+            Ok(token) => running.journal.answer_when_durable(token, ticket, empty_map()),
+            Err(error) => ticket.finish(Err(follow_problem(&error))),
+        }
         Ok(number)
     }
 
     pub fn followers(&self) -> Result<u64, CallError> {
         self.cold(|running, _| {
-            let named = |(name, cursor): (String, Cursor)| (name, encoded(cursor));
-            let followers: std::collections::BTreeMap<String, ByteBuf> =
-                running.intake.ledger.followers().into_iter().map(named).collect();
-            finished(&std::collections::BTreeMap::from([("followers", followers)]))
+            let followers = running.intake.ledger.followers().into_iter().map(Follower::of);
+            finished(&BTreeMap::from([("followers", followers.collect::<Vec<_>>())]))
         })
+    }
+
+    /// Every order that stands: rules, legal holds, pins.
+    pub fn rules(&self) -> Result<u64, CallError> {
+        self.cold(|running, _| finished(&BTreeMap::from([("rules", running.intake.ledger.rules())])))
     }
 
     /// All figures as one MessagePack map.
@@ -283,7 +310,7 @@ fn told(record: JournalRecord) -> (u64, ByteBuf, Vec<String>) {
 fn gap(page: &JournalPage) -> Problem {
     let first = page.records.first().map(|record| record.lsn);
     let next = first.map_or(page.next, |lsn| Cursor { lsn: lsn.saturating_sub(1), ..page.next });
-    let result = rmp_serde::to_vec_named(&std::collections::BTreeMap::from([("next", encoded(next))]));
+    let result = rmp_serde::to_vec_named(&BTreeMap::from([("next", encoded(next))]));
     Problem { result: result.unwrap_or_default(), ..Problem::new("gap", "the journal no longer reaches back so far") }
 }
 
@@ -304,6 +331,11 @@ fn submitted(answer: Answer) -> Result<Finished, Problem> {
 
 fn control_problem(error: &ControlError) -> Problem {
     let word = if matches!(error, ControlError::NoRule(_)) { "not-found" } else { "invalid" };
+    Problem::new(word, error.to_string())
+}
+
+fn follow_problem(error: &FollowError) -> Problem {
+    let word = if matches!(error, FollowError::Unknown(_)) { "not-found" } else { "invalid" };
     Problem::new(word, error.to_string())
 }
 

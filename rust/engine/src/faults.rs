@@ -15,6 +15,8 @@ pub enum FaultKind {
     DiskFull,
     ContentLog,
     Journal,
+    /// Required followers and legal holds keep as much as they may.
+    Claims,
     Lost,
     Damage,
     Clock,
@@ -22,11 +24,11 @@ pub enum FaultKind {
 
 impl FaultKind {
     pub fn name(self) -> &'static str {
-        ["disk-full", "content-log", "journal", "lost", "damage", "clock"][self as usize]
+        ["disk-full", "content-log", "journal", "claims", "lost", "damage", "clock"][self as usize]
     }
 
     pub fn stops_intake(self) -> bool {
-        matches!(self, Self::DiskFull | Self::ContentLog | Self::Journal)
+        matches!(self, Self::DiskFull | Self::ContentLog | Self::Journal | Self::Claims)
     }
 }
 

@@ -36,6 +36,8 @@ pub fn add_ledger(figures: &mut Figures, stats: &LedgerStats) {
         ("spool_bytes", stats.spool_bytes),
         ("spool_free", stats.spool_free),
         ("expiry_frozen", u64::from(stats.frozen)),
+        ("claimed_required_bytes", stats.required_bytes),
+        ("claimed_best_effort_bytes", stats.best_effort_bytes),
     ]);
     figures.histograms.insert("accept_to_delivered", powers(&stats.accept_to_delivered, 1_000));
     debug_assert_eq!(DEPTHS.len(), Class::ALL.len());

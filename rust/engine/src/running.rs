@@ -309,6 +309,8 @@ fn keeper(intake: &Arc<Intake>, faults: Arc<Faults>) -> Box<Keep> {
                 faults.clear(FaultKind::DiskFull);
                 tell_what_is_wanted(&intake);
             }
+            // Shown as what it is by the upkeep.
+            Err(CommitError::Full) if intake.ledger.is_overclaimed() => {}
             Err(CommitError::Full) => faults.raise(FaultKind::DiskFull, "no room for new mail", now),
             Err(error @ CommitError::Fault(..)) => faults.raise(FaultKind::ContentLog, error.to_string(), now),
             Err(CommitError::TooLarge | CommitError::Closed) => {}
@@ -331,7 +333,10 @@ fn ledger_policy(table: &Policy) -> LedgerPolicy {
         report_full_limit: table.reports.full_limit,
         hostname: if table.reports.hostname.is_empty() { &table.hostname } else { &table.reports.hostname }.clone(),
         postmaster: table.reports.postmaster.clone(),
-        ..LedgerPolicy::default()
+        journal_keep: table.journal.keep,
+        journal_bytes: table.journal.bytes,
+        required_bytes: table.journal.required_bytes,
+        best_effort_bytes: table.journal.best_effort_bytes,
     }
 }
 

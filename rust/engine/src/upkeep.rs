@@ -149,7 +149,13 @@ impl Watch {
 }
 
 fn watch_the_room(intake: &Intake, faults: &Faults, now: Millis) {
-    if intake.ledger.takes_mail() || intake.ledger.is_faulty() {
+    if intake.ledger.is_overclaimed() {
+        let why = "required followers and legal holds keep as much delivered mail as they may: no new mail is taken";
+        faults.raise(FaultKind::Claims, why, now);
+    } else {
+        faults.clear(FaultKind::Claims);
+    }
+    if intake.ledger.takes_mail() || intake.ledger.is_faulty() || intake.ledger.is_overclaimed() {
         faults.clear(FaultKind::DiskFull);
     } else {
         faults.raise(FaultKind::DiskFull, "no room for new mail", now);

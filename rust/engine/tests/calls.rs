@@ -113,7 +113,7 @@ fn orders_listings_and_the_journal() {
     let page: Page = read(house.done(ticket));
     assert!(page.records.len() >= 6 && page.end, "{}", page.records.len());
     assert!(page.records.iter().any(|(_, _, strings)| strings.iter().any(|text| text == "user1@there.example")));
-    let ticket = house.engine.follow("reader", &page.next, false).unwrap();
+    let ticket = house.engine.follow("reader", &page.next, "none").unwrap();
     house.done(ticket).result.unwrap();
     let ticket = house.engine.read_journal(&page.next, 1 << 1, 100).unwrap();
     assert_eq!(read::<Page>(house.done(ticket)).records.len(), 0);

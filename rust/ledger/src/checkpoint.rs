@@ -4,21 +4,26 @@
 //! Numbers of names keep their meaning while it is written (nothing is freed), so the names come last. What is
 //! small (rules, routes, owed reports, followers, body files) is one section each.
 
+use std::collections::HashMap;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use angarium_nouns::names::NameId;
-use angarium_nouns::{EnhancedCode, MessageId, Millis};
+use angarium_nouns::record::Claim;
+use angarium_nouns::{EnhancedCode, Lsn, MessageId, Millis};
 use angarium_queue::{Cursor as Slots, NodeKey};
-use angarium_spool::{CheckpointError, CheckpointWriter, Marks, Recovery};
+use angarium_spool::{CheckpointError, CheckpointWriter, Marks, Place, Recovery};
 
+use crate::claims::{Claims, Follower, Hold};
 use crate::error::OpenError;
+use crate::facts::{KeptBody, Release};
 use crate::ledger::Ledger;
 use crate::reader::Cursor;
 use crate::retention::Milestone;
 use crate::route::RouteAnswer;
 use crate::rules::Rule;
-use crate::state::{Follower, NodeWords, State};
+use crate::state::{NodeWords, State};
 use crate::words::Words;
 
 /// Sections, by number; numbers are never reused.
@@ -31,6 +36,10 @@ const FOLLOWERS: u16 = 6;
 const BODIES: u16 = 7;
 const LAST: u16 = 8;
 const MILESTONES: u16 = 9;
+const KEPT: u16 = 10;
+const HOLDS: u16 = 11;
+const HELD: u16 = 12;
+const PASSING: u16 = 13;
 
 /// Octets of a record in the small sections; a page holds several.
 const RECORD: usize = 8 * 1024;
@@ -78,6 +87,25 @@ struct RouteRow {
     answer: RouteAnswer,
     valid: Millis,
     stale: Millis,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FollowerRow {
+    name: String,
+    cursor: Cursor,
+    claim: Claim,
+    skipped: u64,
+}
+
+/// Content of a closed message: that somebody claims, or (`closed` 0) whose closing fact was on its way.
+#[derive(Serialize, Deserialize)]
+struct KeptRow {
+    id: MessageId,
+    segment: u32,
+    offset: u32,
+    length: u32,
+    body: Option<KeptBody>,
+    closed: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -203,17 +231,73 @@ impl State {
                 stale: record.stale,
             })
         });
-        let followers = self.followers.iter().map(|(name, follower)| (name, follower.cursor, follower.claims));
-        vec![
+        let mut sections = vec![
             (NAMES, self.names.rows()),
             (OWED, Rows::of(owed)),
             (RULES, Rows::of(self.rules.iter())),
             (ROUTES, Rows::of(routes.filter(|route| route.stale > now))),
-            (FOLLOWERS, Rows::of(followers)),
             (BODIES, Rows::of(self.bodies.iter())),
             (MILESTONES, Rows::of(self.retention.iter())),
             (LAST, Rows::of([LastRow { order: self.rules.last, newest_fact: now }])),
+        ];
+        sections.extend(self.claims.sections());
+        sections.push((PASSING, Rows::of(self.facts.releases().map(|release| KeptRow::of(release, Lsn(0))))));
+        sections
+    }
+}
+
+impl Claims {
+    fn sections(&self) -> [(u16, Vec<Vec<u8>>); 4] {
+        let followers = self.followers().iter().map(|(name, follower)| FollowerRow {
+            name: name.clone(),
+            cursor: follower.cursor,
+            claim: follower.claim,
+            skipped: follower.skipped,
+        });
+        let kept = self.kept().map(|kept| KeptRow::of(&kept.release, kept.closed));
+        let held = self.holds().flat_map(|(hold, messages)| messages.iter().map(|id| (hold.number, *id)));
+        [
+            (FOLLOWERS, Rows::of(followers)),
+            (KEPT, Rows::of(kept)),
+            (HOLDS, Rows::of(self.holds().map(|(hold, _)| hold))),
+            (HELD, Rows::of(held)),
         ]
+    }
+}
+
+/// Followers and orders first: they tell who claims what is kept.
+fn read_claims(recovery: &Recovery, claims: &mut Claims) -> Result<(), OpenError> {
+    for FollowerRow { name, cursor, claim, skipped } in rows(recovery, FOLLOWERS)? {
+        claims.set_follower(&name, Follower { cursor, claim, skipped });
+    }
+    rows::<Hold>(recovery, HOLDS)?.into_iter().for_each(|hold| claims.begin(hold));
+    for (number, id) in rows::<(u64, MessageId)>(recovery, HELD)? {
+        claims.hold(number, id);
+    }
+    for row in rows::<KeptRow>(recovery, KEPT)? {
+        let closed = Lsn(row.closed);
+        let _unclaimed = claims.pass(row.release(), closed);
+    }
+    Ok(())
+}
+
+/// Messages that were closed when the checkpoint was written, their closing facts on the way to the journal: a page of
+/// the index does not show them, the replay of that fact decides whether anybody claims them.
+pub(crate) fn read_passing(recovery: &Recovery) -> Result<HashMap<MessageId, Release>, OpenError> {
+    let releases = rows::<KeptRow>(recovery, PASSING)?.into_iter().map(KeptRow::release);
+    Ok(releases.map(|release| (release.id, release)).collect())
+}
+
+impl KeptRow {
+    fn of(release: &Release, closed: Lsn) -> Self {
+        let Release { id, place, body, .. } = release.clone();
+        let Place { segment, offset, length } = place;
+        Self { id, segment, offset, length, body, closed: closed.0 }
+    }
+
+    fn release(self) -> Release {
+        let Self { id, segment, offset, length, body, .. } = self;
+        Release { id, place: Place { segment, offset, length }, body, wanted_by_nobody: false }
     }
 }
 
@@ -247,12 +331,10 @@ pub(crate) fn read(recovery: &Recovery, state: &mut State, now: Millis) -> Resul
     for row in rows::<RouteRow>(recovery, ROUTES)?.into_iter().filter(|row| row.stale > now) {
         state.restore_route((&row.domain, &row.tag, row.tls), row.answer, row.valid, row.stale);
     }
-    for (name, cursor, claims) in rows::<(String, Cursor, bool)>(recovery, FOLLOWERS)? {
-        state.followers.insert(name, Follower { cursor, claims });
-    }
-    for (id, name) in rows::<(MessageId, Box<str>)>(recovery, BODIES)? {
+    read_claims(recovery, &mut state.claims)?;
+    for (id, body) in rows::<(MessageId, KeptBody)>(recovery, BODIES)? {
         if state.index.message(id).is_some() {
-            state.bodies.insert(id, name);
+            state.bodies.insert(id, body);
         }
     }
     rows::<Milestone>(recovery, MILESTONES)?.into_iter().for_each(|mark| state.retention.restore(mark));
@@ -279,7 +361,7 @@ fn rows<T: DeserializeOwned>(recovery: &Recovery, section: u16) -> Result<Vec<T>
 }
 
 /// The writer's numbers of names, with their texts.
-type NumberedNames = [std::collections::HashMap<u32, String>; 4];
+type NumberedNames = [HashMap<u32, String>; 4];
 
 fn read_names(recovery: &Recovery) -> Result<NumberedNames, OpenError> {
     let mut names = NumberedNames::default();

@@ -12,7 +12,7 @@ use angarium_queue::{Message, NewEntry};
 use angarium_spool::{Family, Frame, Group, Place};
 
 use crate::error::{CommitError, FaultKind};
-use crate::facts::{Note, RECIPIENTS_PER_FACT, Release};
+use crate::facts::{KeptBody, Note, RECIPIENTS_PER_FACT, Release};
 use crate::incoming::{Incoming, Prepared, PreparedRecipient};
 use crate::ledger::{Ledger, LedgerPolicy};
 use crate::state::{Kept, NodeWords, State};
@@ -36,6 +36,9 @@ impl Ledger {
         // S5: a journal fault stops intake too; what is under way goes on.
         if !reserved && self.spool.is_faulty(Family::Journal) {
             return Err(CommitError::Fault(FaultKind::Journal, "no new mail is taken".into()));
+        }
+        if !reserved && self.is_overclaimed() {
+            return Err(CommitError::Full);
         }
         let group = self.write_content(part, reserved)?;
         self.change(|state| {
@@ -103,7 +106,8 @@ impl State {
     pub fn insert(&mut self, head: &ContentHead, message: &Prepared, place: Place, lsn: Lsn, now: Millis) {
         let expires = self.deadline(head);
         if !head.body.file.is_empty() {
-            self.bodies.insert(head.id, head.body.file.as_str().into());
+            let body = KeptBody { name: head.body.file.as_str().into(), length: head.body.length };
+            self.bodies.insert(head.id, body);
         }
         let known = self.index.message(head.id).is_some();
         let mut entries = Vec::with_capacity(message.recipients.len());
@@ -133,7 +137,7 @@ impl State {
         debug_assert!(inserted.is_ok() || entries.is_empty(), "{inserted:?}");
         if entries.is_empty() && !known {
             let body = self.bodies.remove(&head.id);
-            self.facts.release(Release { place, body });
+            self.facts.release(Release { id: head.id, place, body, wanted_by_nobody: false });
         }
     }
 

@@ -99,9 +99,9 @@ impl Ledger {
         }
     }
 
-    /// The content of a message that is not closed, to be looked at. Cold.
+    /// The content of a message that is not closed, or that somebody claims, to be looked at. Cold.
     pub fn content(&self, id: MessageId) -> Result<Content, LoadError> {
-        let place = self.state.lock().index.message(id).map(|message| Kept::of(&message).place);
+        let place = self.state.lock().place_of(id);
         self.read_content(id, place.ok_or(LoadError::Unknown)?)
     }
 

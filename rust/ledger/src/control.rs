@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use angarium_nouns::Millis;
+use angarium_nouns::record::Claim;
 
 use crate::predicate::Predicate;
 
@@ -27,6 +28,10 @@ pub enum ControlKind {
     Resume,
     ConfirmClock,
     Lift,
+    /// Keeps the content of the messages that are there now, whatever becomes of them, until it is lifted by its number.
+    LegalHold,
+    /// The same as long as there is room for it.
+    Pin,
 }
 
 impl ControlKind {
@@ -43,7 +48,23 @@ impl ControlKind {
             Self::Resume => "resume",
             Self::ConfirmClock => "confirm-clock",
             Self::Lift => "lift",
+            Self::LegalHold => "legal-hold",
+            Self::Pin => "pin",
         }
+    }
+
+    /// What an order of this kind claims of the content.
+    fn claim(self) -> Option<Claim> {
+        match self {
+            Self::LegalHold => Some(Claim::Required),
+            Self::Pin => Some(Claim::BestEffort),
+            _ => None,
+        }
+    }
+
+    /// The same by the kind's name.
+    pub(crate) fn claim_of(name: &str) -> Option<Claim> {
+        [Self::LegalHold, Self::Pin].into_iter().find(|kind| kind.name() == name)?.claim()
     }
 }
 

@@ -87,12 +87,23 @@ pub enum ControlError {
     TooManyRules,
     #[error("there is no standing rule {0}")]
     NoRule(u64),
+    #[error("one order keeps the content of 100000 messages at most")]
+    TooManyClaimed,
     #[error("a control that touches everything must say so (`all`)")]
     Unbounded,
     #[error("{0:?} is neither a message nor a recipient")]
     Id(String),
     #[error("this needs {0}")]
     Missing(&'static str),
+}
+
+/// Why a follower is not written down.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FollowError {
+    #[error("there is no follower {0:?}")]
+    Unknown(String),
+    #[error("1,000 followers are known already; forget one first")]
+    TooMany,
 }
 
 /// Why the journal is not read.

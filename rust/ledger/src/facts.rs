@@ -10,6 +10,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use angarium_nouns::record::{Fact, Received, RecordError, Settled, Text};
 use angarium_nouns::{Class, Lsn, MessageId, Millis};
 
@@ -47,11 +49,21 @@ pub(crate) enum Note {
     },
 }
 
-/// What a message that is through gives back to the spool.
+/// A body that has a file of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KeptBody {
+    pub name: Box<str>,
+    pub length: u64,
+}
+
+/// What a message that is through gives back to the spool, unless somebody claims it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Release {
+    pub id: MessageId,
     pub place: Place,
-    pub body: Option<Box<str>>,
+    pub body: Option<KeptBody>,
+    /// Claims were looked at already.
+    pub wanted_by_nobody: bool,
 }
 
 #[derive(Debug, Default)]
@@ -105,6 +117,11 @@ impl Facts {
     /// A message is closed, which the fact queued next says.
     pub fn release(&mut self, release: Release) {
         self.releases.push_back((self.queued + 1, release));
+    }
+
+    /// Where the content of a message lies that is closed and whose closing fact is not durable yet.
+    pub fn place_of(&self, id: MessageId) -> Option<Place> {
+        self.releases().find(|release| release.id == id && !release.wanted_by_nobody).map(|release| release.place)
     }
 
     /// What waits to be released.
@@ -304,10 +321,11 @@ mod tests {
     fn releases_wait_for_their_facts() {
         let mut facts = Facts::default();
         facts.push(rare("one"));
-        facts.release(Release { place: Place::default(), body: None });
+        let release = Release { id: MessageId(2), place: Place::default(), body: None, wanted_by_nobody: false };
+        facts.release(release.clone());
         facts.push(rare("the closing one"));
         assert_eq!(facts.take().len(), 2);
         assert_eq!(facts.written(1), []);
-        assert_eq!(facts.written(1), [Release { place: Place::default(), body: None }]);
+        assert_eq!(facts.written(1), [release]);
     }
 }

@@ -5,14 +5,15 @@
 
 use angarium_nouns::Lsn;
 use angarium_nouns::Millis;
-use angarium_nouns::record::{Fact, Followed};
+use angarium_nouns::record::{Claim, Fact, Followed, Gap};
 use angarium_spool::ReadError as SpoolReadError;
 
-use crate::error::{CommitError, ReadError};
+use crate::claims::{Follower, MOST_FOLLOWERS, Missed};
+use crate::error::{CommitError, FollowError, ReadError};
 use crate::facts::{Frame, FrameRead, Note};
 use crate::ledger::{Flushed, Ledger};
-use crate::reader::{Cursor, JournalPage, JournalRecord};
-use crate::state::Follower;
+use crate::reader::{Cursor, FollowerView, JournalPage, JournalRecord};
+use crate::state::State;
 
 /// A frame is closed at this size, as content groups are at 1 MiB: half of it, since a fact is small.
 const FRAME_BYTES: usize = 512 * 1024;
@@ -31,14 +32,14 @@ impl Ledger {
     }
 
     /// Writes pending facts (one frame, more if they are many); releases what they close; moves the durable end.
-    pub fn flush_journal(&self, _now: Millis) -> Result<Flushed, CommitError> {
+    pub fn flush_journal(&self, now: Millis) -> Result<Flushed, CommitError> {
         let _one_at_a_time = self.flushing.lock();
         let mut notes = self.state.lock().facts.take();
         let mut flushed = Flushed::default();
         while !notes.is_empty() {
             let (count, payload) = self.frame(&notes);
             match self.spool.commit_journal(&payload) {
-                Ok(lsn) => self.written(count, lsn),
+                Ok(lsn) => self.written(count, lsn, now),
                 Err(error) => {
                     self.state.lock().facts.put_back(notes);
                     return Err(CommitError::journal(error));
@@ -67,15 +68,17 @@ impl Ledger {
         (count, frame.finish())
     }
 
-    fn written(&self, count: usize, lsn: Lsn) {
-        let released = {
-            let mut state = self.state.lock();
+    fn written(&self, count: usize, lsn: Lsn, now: Millis) {
+        let released = self.change(|state| {
             state.facts.flushed_to(lsn);
-            state.facts.written(count)
-        };
+            let closed = state.facts.written(count);
+            let released: Vec<_> = closed.into_iter().filter_map(|one| state.claims.pass(one, lsn)).collect();
+            state.trim_claims(now);
+            released
+        });
         for release in released {
             if let Some(body) = release.body {
-                self.spool.remove_body(&body);
+                self.spool.remove_body(&body.name);
             }
             self.spool.release(release.place);
         }
@@ -127,20 +130,50 @@ impl Ledger {
         (id >> 64) as u64 ^ id as u64
     }
 
-    /// A follower is there now; durable when [`Flushed::facts`] reaches the token.
-    pub fn follow(&self, name: &str, cursor: Cursor, claims: bool, now: Millis) -> u64 {
+    /// A follower is there now (or, with [`Claim::Gone`], no more); durable when [`Flushed::facts`] reaches the token.
+    pub fn follow(&self, name: &str, cursor: Cursor, claim: Claim, now: Millis) -> Result<u64, FollowError> {
         self.change(|state| {
-            state.followers.insert(name.to_owned(), Follower { cursor, claims });
-            let Cursor { epoch, lsn, .. } = cursor;
-            let fact = Followed { tag: Fact::FOLLOWED, at: now, follower: 1, epoch, lsn, claims };
-            state.facts.push(Note::Rare { fact: Box::new(Fact::Followed(fact)), strings: vec![name.to_owned()] });
-            state.facts.hurry()
+            let known = state.claims.followers();
+            match (known.contains_key(name), claim) {
+                (false, Claim::Gone) => return Err(FollowError::Unknown(name.to_owned())),
+                (false, _) if known.len() >= MOST_FOLLOWERS => return Err(FollowError::TooMany),
+                _ => {}
+            }
+            state.follow(name, cursor, claim, now);
+            Ok(state.facts.hurry())
         })
     }
 
-    pub fn followers(&self) -> Vec<(String, Cursor)> {
+    pub fn followers(&self) -> Vec<FollowerView> {
         let state = self.state.lock();
-        state.followers.iter().map(|(name, follower)| (name.clone(), follower.cursor)).collect()
+        let view = |(name, follower): (&String, &Follower)| FollowerView {
+            name: name.clone(),
+            cursor: follower.cursor,
+            claim: follower.claim.name(),
+            skipped: follower.skipped,
+        };
+        state.claims.followers().iter().map(view).collect()
+    }
+}
+
+impl State {
+    /// What the follower claims no more is free when the fact that says so is durable.
+    fn follow(&mut self, name: &str, cursor: Cursor, claim: Claim, now: Millis) {
+        let free = self.claims.follow(name, cursor, claim);
+        free.into_iter().for_each(|release| self.facts.release(release));
+        let Cursor { epoch, lsn, .. } = cursor;
+        let fact = Followed { tag: Fact::FOLLOWED, at: now, follower: 1, epoch, lsn, claims: claim };
+        self.facts.push(Note::Rare { fact: Box::new(Fact::Followed(fact)), strings: vec![name.to_owned()] });
+    }
+
+    /// Best effort at its limit: the oldest goes when the `gap` facts are durable.
+    fn trim_claims(&mut self, now: Millis) {
+        let (missed, free) = self.claims.trim(self.policy.best_effort_bytes);
+        free.into_iter().for_each(|release| self.facts.release(release));
+        for Missed { who, from, to } in missed {
+            let fact = Gap { tag: Fact::GAP, at: now, follower: 1, from, to };
+            self.facts.push(Note::Rare { fact: Box::new(Fact::Gap(fact)), strings: vec![who] });
+        }
     }
 }
 

@@ -48,6 +48,10 @@ pub struct LedgerPolicy {
     pub journal_keep: Millis,
     /// The same for what is more than so many bytes of journal ago: a busy server writes gigabytes a day.
     pub journal_bytes: u64,
+    /// Content kept for required followers and legal holds; at the limit new mail gets 452.
+    pub required_bytes: u64,
+    /// Content kept for the other followers and for pins; at the limit the oldest goes (`gap`).
+    pub best_effort_bytes: u64,
 }
 
 const HOUR: Millis = 3_600_000;
@@ -66,6 +70,8 @@ impl Default for LedgerPolicy {
             postmaster: String::new(),
             journal_keep: 30 * DAY,
             journal_bytes: 4 << 30,
+            required_bytes: 16 << 30,
+            best_effort_bytes: 1 << 30,
         }
     }
 }
@@ -115,6 +121,8 @@ pub struct Ledger {
     pub(crate) upkeep: Mutex<Upkeep>,
     waker: RwLock<Option<Waker>>,
     shut: AtomicBool,
+    /// Required claims are at their limit.
+    overclaimed: AtomicBool,
 }
 
 impl Ledger {
@@ -129,6 +137,7 @@ impl Ledger {
             upkeep: Mutex::new(Upkeep::default()),
             waker: RwLock::new(None),
             shut: AtomicBool::new(false),
+            overclaimed: AtomicBool::new(false),
         }
     }
 
@@ -146,6 +155,7 @@ impl Ledger {
         let result = act(&mut state);
         state.tidy();
         let wake = std::mem::take(&mut state.wake);
+        self.overclaimed.store(state.is_overclaimed(), Ordering::Relaxed);
         drop(state);
         if wake && let Some(waker) = &*self.waker.read() {
             waker();
@@ -155,7 +165,7 @@ impl Ledger {
 
     /// Retries, expiry, reports, names: for what is settled from now on.
     pub fn set_policy(&self, policy: LedgerPolicy) {
-        self.state.lock().policy = Arc::new(policy);
+        self.change(|state| state.policy = Arc::new(policy));
     }
 
     pub fn set_waker(&self, waker: Waker) {
@@ -168,7 +178,12 @@ impl Ledger {
 
     /// False while new mail would get `Full` or `Fault`. Cheap: for MAIL.
     pub fn takes_mail(&self) -> bool {
-        self.spool.takes_mail() && !self.shut.load(Ordering::Relaxed)
+        self.spool.takes_mail() && !self.shut.load(Ordering::Relaxed) && !self.is_overclaimed()
+    }
+
+    /// Required claims keep as much closed content as they may: new mail gets 452 until they let go. Cheap.
+    pub fn is_overclaimed(&self) -> bool {
+        self.overclaimed.load(Ordering::Relaxed)
     }
 
     /// Whether a log failed (S5): no mail is taken until a restart. Cheap.

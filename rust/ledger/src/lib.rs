@@ -7,12 +7,14 @@
 #![forbid(unsafe_code)]
 
 mod checkpoint;
+mod claims;
 mod clock;
 mod commit;
 mod content;
 mod control;
 mod error;
 mod facts;
+mod holds;
 mod incoming;
 mod journal;
 mod lanes;
@@ -38,19 +40,20 @@ mod words;
 
 pub use content::{Content, ContentBody, InlineBody};
 pub use control::{Control, ControlDone, ControlKind};
-pub use error::{CommitError, ControlError, FaultKind, FindError, LoadError, OpenError, ReadError};
+pub use error::{CommitError, ControlError, FaultKind, FindError, FollowError, LoadError, OpenError, ReadError};
 pub use incoming::{Body, Incoming, PrepareError};
 pub use journal::read_frame;
 pub use lease::{EntryId, LaneId, LaneRun, LaneWanted, Lease, LeasedEntry, RouteWanted, Settlement, Sleep};
 pub use ledger::{Flushed, Ledger, LedgerPolicy, LedgerSettings, RecoveryReport, Waker};
 pub use predicate::{Found, FoundEntry, MessageView, Predicate, RecipientView};
-pub use reader::{Cursor, JournalPage, JournalRecord};
+pub use reader::{Cursor, FollowerView, JournalPage, JournalRecord};
 pub use recover::Opening;
 pub use retry::{RetryTable, RetryTables};
 pub use route::{
     ClientCertificate, LaneKey, NoRoute, Pin, Plan, PlanHost, PlanLogin, Protocol, Rate, Route, RouteAnswer,
     SignedEightBit, TlsLevel,
 };
+pub use rules::RuleView;
 pub use stats::{Histogram, LedgerStats};
 
 pub use angarium_spool::{BodyFile, BodyReader, BodyWriter, Disk, SpoolSettings};

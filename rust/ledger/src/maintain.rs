@@ -125,8 +125,7 @@ impl Ledger {
         let (keep, keep_bytes) = (state.policy.journal_keep, state.policy.journal_bytes);
         state.retention.note(now, end, written);
         let floor = state.retention.floor(now, keep, keep_bytes, written);
-        let claimed = state.followers.values().filter(|follower| follower.claims).map(|follower| follower.cursor.lsn);
-        claimed.min().map_or(floor, |lsn| floor.min(Lsn(lsn)))
+        state.claims.journal_floor().map_or(floor, |claimed| floor.min(claimed))
     }
 
     /// Copies a part of what is still open in a segment that is mostly dead.
@@ -142,8 +141,7 @@ impl Ledger {
         let mut bytes = 0;
         let mut batch = Vec::new();
         while let Some(at) = upkeep.copying.pop() {
-            let here =
-                self.state.lock().index.message(at.id).is_some_and(|message| Kept::of(&message).place == at.place);
+            let here = self.state.lock().place_to_copy(at.id) == Some(at.place);
             // What cannot be read stays where it is: whoever needs it finds that it is lost.
             if let (true, Ok(payload)) = (here, if here { self.spool.read(at.place, at.id) } else { Ok(Vec::new()) }) {
                 bytes += payload.len();
@@ -226,6 +224,11 @@ impl State {
         next
     }
 
+    /// Where content lies that is open or claimed.
+    fn place_to_copy(&self, id: MessageId) -> Option<Place> {
+        self.index.message(id).map(|message| Kept::of(&message).place).or_else(|| self.claims.place(id))
+    }
+
     /// The copy is durable: what is open lies there now. Gives the place that nobody needs any more.
     fn moved(&mut self, id: MessageId, from: Place, to: Place, lsn: Lsn) -> Place {
         self.copies_applied = self.copies_applied.max(lsn);
@@ -234,6 +237,7 @@ impl State {
                 self.index.set_place(id, Kept { place: to, ..Kept::of(&message) }.pack());
                 from
             }
+            _ if self.claims.moved(id, Some(from), to) => from,
             // Closed meanwhile: its release names the old place, the copy is not needed.
             _ => to,
         }

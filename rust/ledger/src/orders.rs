@@ -3,7 +3,7 @@
 //! Each changed entry gets its fact, the order its own at the end; the token is the number that must be durable
 //! before the order is answered. Only a retry is not told entry by entry: a crash loses no more than the hurry.
 
-use angarium_nouns::record::{Controlled, EntryState, Fact};
+use angarium_nouns::record::{Claim, Controlled, EntryState, Fact};
 use angarium_nouns::{Lsn, MessageId, Millis, Outcome, Reason};
 use angarium_queue::{Cursor, EntryRef, EntryView, NewEntry, Stop};
 
@@ -16,13 +16,13 @@ use crate::settle::Change;
 use crate::state::{NodeWords, State};
 
 /// Slots looked at, and entries changed, in one hold of the lock: about a millisecond.
-const STEPS_AT_ONCE: usize = 16_384;
-const CHANGES_AT_ONCE: usize = 1024;
+pub(crate) const STEPS_AT_ONCE: usize = 16_384;
+pub(crate) const CHANGES_AT_ONCE: usize = 1024;
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Tally {
-    changed: u64,
-    too_late: u64,
+pub(crate) struct Tally {
+    pub changed: u64,
+    pub too_late: u64,
 }
 
 impl Ledger {
@@ -41,6 +41,8 @@ impl Ledger {
                 self.change(State::wake_all);
                 self.walk(control, now)
             }
+            ControlKind::LegalHold => self.keep_content(control, Claim::Required, now),
+            ControlKind::Pin => self.keep_content(control, Claim::BestEffort, now),
             _ => self.walk(control, now),
         }
     }
@@ -62,7 +64,7 @@ impl Ledger {
                 control.until = control.until.or(Some(now + state.policy.hold_after));
             }
             let position = state.content_applied.0;
-            state.stand(Rule { number, control: control.clone(), position }, now)?;
+            state.stand(Rule { number, control: control.clone(), position, at: now }, now)?;
             Ok(number)
         })?;
         let mut tally = Tally::default();
@@ -84,6 +86,12 @@ impl Ledger {
             for number in numbers {
                 state.lift(number);
                 done = Some(state.tell_control(number, control, Tally { changed: 1, too_late: 0 }, now));
+            }
+            if control.kind == ControlKind::Lift && state.claims.is_hold(control.rule) {
+                let free = state.claims.lift(control.rule);
+                // Free when the fact that says so is durable: it is queued next.
+                free.into_iter().for_each(|release| state.facts.release(release));
+                done = Some(state.tell_control(control.rule, control, Tally { changed: 1, too_late: 0 }, now));
             }
             done.ok_or(ControlError::NoRule(control.rule))
         })
@@ -277,7 +285,7 @@ impl State {
         }
     }
 
-    fn tell_control(&mut self, number: u64, control: &Control, tally: Tally, now: Millis) -> ControlDone {
+    pub(crate) fn tell_control(&mut self, number: u64, control: &Control, tally: Tally, now: Millis) -> ControlDone {
         let predicate = serde_json::to_string(&control.predicate).unwrap_or_default();
         let fact = Controlled {
             tag: Fact::CONTROLLED,

@@ -15,6 +15,17 @@ pub struct Cursor {
     pub lsn: u64,
 }
 
+/// A follower as people see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FollowerView {
+    pub name: String,
+    pub cursor: Cursor,
+    /// `none`, `best-effort`, `required`.
+    pub claim: &'static str,
+    /// The limit of best effort took the content of what was closed up to this LSN.
+    pub skipped: u64,
+}
+
 /// One fact with the strings that it speaks of: number N of the fact is `strings[N - 1]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalRecord {

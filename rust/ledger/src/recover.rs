@@ -5,15 +5,16 @@
 //! Facts are absolute, so it does not matter how much of them a checkpoint reflects already. A record that is intact
 //! and not understood stops the start; it is never skipped.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use angarium_nouns::record::{ContentHead, Controlled, EntryState, Fact, Received, RecordError, Settled};
+use angarium_nouns::record::{Claimed, ContentHead, Controlled, EntryState, Fact, Received, RecordError, Settled};
 use angarium_nouns::{IdSource, Lsn, MessageId, Millis, Outcome, Reason};
 use angarium_queue::{Cursor as Slots, EntryView, NewEntry};
 use angarium_spool::{ContentRef, Damage, Disk, RecoveredFrame, Recovery, Spool};
 
 use crate::checkpoint;
+use crate::claims::{Hold, pin_number};
 use crate::clock::Freeze;
 use crate::content::open_payload;
 use crate::control::ControlKind;
@@ -24,7 +25,7 @@ use crate::ledger::{Ledger, LedgerSettings, RecoveryReport};
 use crate::reader::Cursor;
 use crate::rules::Rule;
 use crate::settle::Change;
-use crate::state::{Follower, Kept, State};
+use crate::state::{Kept, State};
 use crate::words::Words;
 
 /// Owed reports are collected again for this long after a start.
@@ -50,10 +51,12 @@ impl Opening {
     pub fn recover(mut self, now: Millis) -> Result<(Ledger, RecoveryReport), OpenError> {
         let mut replay = Replay::new(&self.settings, now);
         replay.newest_fact = checkpoint::read(&self.recovery, &mut replay.state, now)?;
+        replay.passing = checkpoint::read_passing(&self.recovery)?;
         replay.frames(&mut self.recovery)?;
         replay.settle_the_rest();
         replay.keep_content(&mut self.recovery);
-        replay.state.followers.values().for_each(|follower| self.recovery.raise(Lsn(follower.cursor.lsn)));
+        let followers = replay.state.claims.followers().values();
+        followers.for_each(|follower| self.recovery.raise(Lsn(follower.cursor.lsn)));
         let mut report = replay.report(&self.recovery);
         // Torn ends are found while they are mended, after the replay.
         let (spool, epoch, mended) = self.recovery.finish_with_damage()?;
@@ -74,8 +77,13 @@ struct Replay {
     /// Entries that facts show open and whose content was not seen.
     missing: HashMap<MessageId, HashSet<u32>>,
     /// Entries that a replayed record closed, until their fact is seen.
-    closed_by_record: HashMap<(MessageId, u32), Closing>,
+    closed_by_record: BTreeMap<(MessageId, u32), Closing>,
+    /// Closed already, and closing facts are to be replayed: by a record that the replay met before its facts, or
+    /// before the checkpoint was written.
+    passing: HashMap<MessageId, Release>,
     newest_fact: Millis,
+    /// The frame that is being replayed.
+    lsn: Lsn,
     recovered: u64,
     lost: u64,
 }
@@ -94,8 +102,10 @@ impl Replay {
             now,
             unannounced: HashMap::new(),
             missing: HashMap::new(),
-            closed_by_record: HashMap::new(),
+            closed_by_record: BTreeMap::new(),
+            passing: HashMap::new(),
             newest_fact: 0,
+            lsn: Lsn(0),
             recovered: 0,
             lost: 0,
         }
@@ -143,6 +153,7 @@ impl Replay {
             let kept = Kept { place: at.place, ..Kept::of(&message) };
             self.state.index.set_place(at.id, kept.pack());
         }
+        self.state.claims.moved(at.id, None, at.place);
     }
 
     fn close_by_record(&mut self, id: MessageId, number: u32) {
@@ -160,6 +171,7 @@ impl Replay {
     }
 
     fn journal(&mut self, lsn: Lsn, payload: &[u8]) -> Result<(), OpenError> {
+        self.lsn = lsn;
         self.state.facts.flushed_to(lsn);
         let wrong = |error: RecordError| OpenError::NotUnderstood(format!("frame {} of the journal: {error}", lsn.0));
         let mut frame = FrameRead::open(payload).map_err(wrong)?;
@@ -171,10 +183,12 @@ impl Replay {
                 Fact::Lost(fact) => self.closed(fact.id, fact.number),
                 Fact::Controlled(fact) => self.controlled(fact, &frame)?,
                 Fact::Followed(fact) => {
-                    let (cursor, claims) = (Cursor { spool: 0, epoch: fact.epoch, lsn: fact.lsn }, fact.claims);
-                    self.state.followers.insert(frame.text(fact.follower).to_owned(), Follower { cursor, claims });
+                    let cursor = Cursor { spool: 0, epoch: fact.epoch, lsn: fact.lsn };
+                    let _free = self.state.claims.follow(frame.text(fact.follower), cursor, fact.claims);
                 }
-                Fact::Slept(_) | Fact::Gap(_) => {}
+                Fact::Gap(fact) => self.missed(frame.text(fact.follower), fact.to),
+                Fact::Claimed(fact) => self.claimed(fact),
+                Fact::Slept(_) => {}
             }
         }
         Ok(())
@@ -224,8 +238,38 @@ impl Replay {
         }
     }
 
+    /// At the limit of best effort somebody lost content.
+    fn missed(&mut self, who: &str, to: u64) {
+        let claims = &mut self.state.claims;
+        let _free = match pin_number(who).filter(|number| claims.is_hold(*number)) {
+            Some(number) => claims.unpin_up_to(number, to),
+            None => claims.miss(who, to),
+        };
+    }
+
+    /// An order keeps a message's content. Who gave it, and why, its own fact says, which comes behind these.
+    fn claimed(&mut self, fact: &Claimed) {
+        let Claimed { at, id, control: number, claim, .. } = *fact;
+        if !self.state.claims.is_hold(number) {
+            self.state.claims.begin(Hold { number, claim, at, by: String::new(), why: String::new() });
+        }
+        self.state.claims.hold(number, id);
+        self.state.rules.last = self.state.rules.last.max(number);
+    }
+
+    /// What a message gave back when this frame closed it: kept for whoever claims it.
+    fn pass(&mut self, release: Option<Release>) {
+        if let Some(release) = release {
+            let _free = self.state.claims.pass(release, self.lsn);
+        }
+    }
+
     fn closed(&mut self, id: MessageId, number: u32) {
-        self.closed_by_record.remove(&(id, number));
+        if let Some(closing) = self.closed_by_record.remove(&(id, number)) {
+            self.pass(closing.release);
+        }
+        // The last of its facts decides; it may be any of those that close an entry of the message.
+        self.pass(self.passing.get(&id).cloned());
         if let Some(missing) = self.missing.get_mut(&id) {
             missing.remove(&number);
             if missing.is_empty() {
@@ -234,8 +278,16 @@ impl Replay {
         }
         let view = self.state.index.entry(id, number).and_then(|entry| self.state.index.view(entry));
         if let Some(view) = view {
-            self.close(&view);
+            let release = self.close(&view);
+            if let Some(release) = release.clone().filter(|_| self.is_closed_by_record(id)) {
+                self.passing.insert(id, release);
+            }
+            self.pass(release);
         }
+    }
+
+    fn is_closed_by_record(&self, id: MessageId) -> bool {
+        self.closed_by_record.range((id, 0)..=(id, u32::MAX)).next().is_some()
     }
 
     fn controlled(&mut self, fact: &Controlled, frame: &FrameRead<'_>) -> Result<(), OpenError> {
@@ -243,6 +295,12 @@ impl Replay {
         let kind = frame.text(fact.kind);
         if kind == ControlKind::Lift.name() || kind == ControlKind::Resume.name() {
             self.state.lift(fact.control);
+            let _free = self.state.claims.lift(fact.control);
+            return Ok(());
+        }
+        if let Some(claim) = ControlKind::claim_of(kind) {
+            let (by, why) = (frame.text(fact.by).to_owned(), frame.text(fact.why).to_owned());
+            self.state.claims.begin(Hold { number: fact.control, claim, at: fact.at, by, why });
             return Ok(());
         }
         let Some(kind) = [ControlKind::Hold, ControlKind::Suspend].into_iter().find(|one| one.name() == kind) else {
@@ -262,7 +320,7 @@ impl Replay {
             rule: 0,
             tag: None,
         };
-        let rule = Rule { number: fact.control, control, position: self.state.content_applied.0 };
+        let rule = Rule { number: fact.control, control, position: self.state.content_applied.0, at: fact.at };
         // One that stands already came with the checkpoint.
         if self.state.rules.iter().all(|live| live.number != rule.number) {
             let _ = self.state.stand(rule, self.now);
@@ -277,8 +335,9 @@ impl Replay {
             state.note_received(&head, &message, true, now);
             self.recovered += 1;
         }
-        for (_, closing) in std::mem::take(&mut self.closed_by_record) {
-            if let Some(release) = closing.release {
+        for ((id, _), closing) in std::mem::take(&mut self.closed_by_record) {
+            if let Some(release) = closing.release.or_else(|| self.passing.remove(&id)) {
+                state.claims.forget(id);
                 state.facts.release(release);
             }
             state.tell(&closing.view, closing.change, now);
@@ -294,6 +353,8 @@ impl Replay {
         self.collect_owed();
         self.release_suspended();
         let state = &mut self.state;
+        let (index, facts) = (&state.index, &state.facts);
+        state.claims.prune(|id| index.message(id).is_some() || facts.place_of(id).is_some());
         state.index.advance(now, usize::MAX);
         state.meet_rules(now);
         state.tidy();
@@ -347,11 +408,11 @@ impl Replay {
                 }
             }
         }
-        for release in state.facts.releases() {
+        for release in state.facts.releases().chain(state.claims.kept().map(|kept| &kept.release)) {
             recovery.keep(release.place);
-            release.body.iter().for_each(|body| recovery.keep_body(body));
+            release.body.iter().for_each(|body| recovery.keep_body(&body.name));
         }
-        state.bodies.values().for_each(|body| recovery.keep_body(body));
+        state.bodies.values().for_each(|body| recovery.keep_body(&body.name));
     }
 
     fn report(&self, recovery: &Recovery) -> RecoveryReport {

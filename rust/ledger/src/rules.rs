@@ -9,14 +9,16 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use angarium_nouns::names::{NameId, Names};
-use angarium_nouns::record::EntryState;
+use angarium_nouns::record::{Claim, EntryState};
 use angarium_nouns::{Class, Lsn, MessageId, Millis, Outcome, Reason, RecipientId};
 use angarium_queue::{ControlKind as Order, LaneRef};
 
+use crate::claims::Hold;
 use crate::control::{Control, ControlKind, MAX_RULES};
 use crate::error::ControlError;
 use crate::incoming::sender_hash;
 use crate::lanes::Lanes;
+use crate::ledger::Ledger;
 use crate::predicate::Predicate;
 use crate::settle::Change;
 use crate::state::{NameTables, State};
@@ -28,6 +30,51 @@ pub(crate) struct Rule {
     pub control: Control,
     /// Where the content log was.
     pub position: u64,
+    /// When it was given.
+    pub at: Millis,
+}
+
+/// An order that stands, as people see it: a hold, a suspend, a legal hold or a pin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RuleView {
+    /// By which it is lifted.
+    pub number: u64,
+    pub kind: &'static str,
+    #[serde(rename = "where")]
+    pub predicate: Predicate,
+    pub by: String,
+    pub why: String,
+    pub at: Millis,
+    /// When what a hold holds is released by itself; 0: when the rule is lifted.
+    pub until: Millis,
+    /// Messages whose content it keeps (legal holds and pins).
+    pub messages: u64,
+}
+
+impl RuleView {
+    fn of_rule(rule: &Rule) -> Self {
+        let Control { kind, predicate, by, why, until, .. } = rule.control.clone();
+        let (until, messages) = (until.unwrap_or(0), 0);
+        Self { number: rule.number, kind: kind.name(), predicate, by, why, at: rule.at, until, messages }
+    }
+
+    fn of_hold(hold: &Hold, messages: usize) -> Self {
+        let Hold { number, claim, at, by, why } = hold.clone();
+        let kind = if claim == Claim::Required { ControlKind::LegalHold } else { ControlKind::Pin }.name();
+        let (predicate, until, messages) = (Predicate::default(), 0, messages as u64);
+        Self { number, kind, predicate, by, why, at, until, messages }
+    }
+}
+
+impl Ledger {
+    /// Every order that stands, by its number.
+    pub fn rules(&self) -> Vec<RuleView> {
+        let state = self.state.lock();
+        let holds = state.claims.holds().map(|(hold, messages)| RuleView::of_hold(hold, messages.len()));
+        let mut views: Vec<RuleView> = state.rules.iter().map(RuleView::of_rule).chain(holds).collect();
+        views.sort_by_key(|view| view.number);
+        views
+    }
 }
 
 #[derive(Debug, Default)]
@@ -47,10 +94,11 @@ impl Rules {
         self.last
     }
 
-    /// Rules that this order lifts: by number, or those of `kind` with the same predicate.
+    /// Rules that this order lifts: by number; else those of `kind` with the same predicate, all of them if it says `all`.
     pub fn lifted_by(&self, control: &Control) -> Vec<u64> {
+        let everything = control.predicate == Predicate { all: true, ..Predicate::default() };
         let of = |rule: &&Rule| {
-            let same = control.rule == 0 && rule.control.predicate == control.predicate;
+            let same = control.rule == 0 && (everything || rule.control.predicate == control.predicate);
             let kind = control.kind == ControlKind::Lift || rule.control.kind == ControlKind::Suspend;
             kind && (same || rule.number == control.rule)
         };

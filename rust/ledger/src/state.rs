@@ -3,7 +3,7 @@
 //! Only this room's procedures (commit, settle, routes, controls, …) change it, each within one hold of the lock.
 //! It never touches the disk. Each change of an entry queues the fact that says so, in the order of the changes.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use angarium_nouns::names::{NameId, Names};
@@ -11,11 +11,11 @@ use angarium_nouns::{Class, Lsn, MessageId, Millis};
 use angarium_queue::{Closed, EntryRef, Index, Message, NodeKey, NodeRef};
 use angarium_spool::Place;
 
+use crate::claims::Claims;
 use crate::clock::Freeze;
-use crate::facts::{Facts, Release};
+use crate::facts::{Facts, KeptBody, Release};
 use crate::lanes::Lanes;
 use crate::ledger::LedgerPolicy;
-use crate::reader::Cursor;
 use crate::reports::Owed;
 use crate::retention::Retention;
 use crate::routes::Routes;
@@ -44,13 +44,6 @@ pub(crate) struct NodeWords<'a> {
     pub class: Class,
 }
 
-/// A follower of the journal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Follower {
-    pub cursor: Cursor,
-    pub claims: bool,
-}
-
 #[derive(Default)]
 pub(crate) struct State {
     pub index: Index,
@@ -63,9 +56,9 @@ pub(crate) struct State {
     pub words: LastWords,
     pub facts: Facts,
     pub rules: Rules,
-    pub followers: BTreeMap<String, Follower>,
+    pub claims: Claims,
     /// Body files of messages that have one.
-    pub bodies: HashMap<MessageId, Box<str>>,
+    pub bodies: HashMap<MessageId, KeptBody>,
     /// In flight when a cancel met them: closed when they come back.
     pub cancelling: HashSet<EntryRef>,
     /// Keys of nodes that went while a checkpoint is written: their numbers must keep their meaning until its end.
@@ -124,6 +117,10 @@ impl State {
         }
     }
 
+    pub fn is_overclaimed(&self) -> bool {
+        self.claims.bytes().1 >= self.policy.required_bytes
+    }
+
     /// Names of nodes that went are given back, and their routes forget them.
     pub fn tidy(&mut self) {
         for (node, key) in self.index.freed_nodes() {
@@ -146,7 +143,14 @@ impl State {
         self.cancelling.remove(&entry);
         let Ok(Closed { message: Some(message) }) = self.index.close(entry) else { return None };
         self.owed.forget(message.id);
-        Some(Release { place: Kept::of(&message).place, body: self.bodies.remove(&message.id) })
+        let (id, place) = (message.id, Kept::of(&message).place);
+        Some(Release { id, place, body: self.bodies.remove(&id), wanted_by_nobody: false })
+    }
+
+    /// Where a message's content lies while anybody may read it: open, on its way out, or claimed.
+    pub fn place_of(&self, id: MessageId) -> Option<Place> {
+        let open = self.index.message(id).map(|message| Kept::of(&message).place);
+        open.or_else(|| self.claims.place(id)).or_else(|| self.facts.place_of(id))
     }
 }
 

@@ -70,6 +70,11 @@ pub struct LedgerStats {
     pub spool_bytes: u64,
     /// Bytes that new files may still take.
     pub spool_free: u64,
+    /// Bytes of closed content that best-effort and required claims keep.
+    pub best_effort_bytes: u64,
+    pub required_bytes: u64,
+    /// Required claims are at their limit: new mail gets 452.
+    pub overclaimed: bool,
     /// Places that the start found damaged.
     pub damaged: u64,
     /// Content or journal log is faulted; shown until an operator acts.
@@ -131,6 +136,7 @@ impl Ledger {
         let mut state = self.state.lock();
         let frozen = state.freeze.is_frozen(now);
         let counts = state.index.counts();
+        let (best_effort_bytes, required_bytes) = state.claims.bytes();
         let figures = &state.figures;
         LedgerStats {
             received: figures.received,
@@ -157,6 +163,9 @@ impl Ledger {
             recycled: spool.segments_recycled,
             copied: spool.copied_frames,
             spool_free,
+            best_effort_bytes,
+            required_bytes,
+            overclaimed: state.is_overclaimed(),
             damaged: figures.damaged,
             content_fault: spool.content_fault,
             journal_fault: spool.journal_fault,

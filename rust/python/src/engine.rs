@@ -201,12 +201,16 @@ impl Engine {
     }
 
     #[pyo3(signature = (name, at, *, claims))]
-    fn follow(&self, py: Python<'_>, name: &str, at: PyBackedBytes, claims: bool) -> PyResult<u64> {
+    fn follow(&self, py: Python<'_>, name: &str, at: PyBackedBytes, claims: &str) -> PyResult<u64> {
         py.detach(|| self.0.follow(name, &at, claims)).map_err(call_error)
     }
 
     fn followers(&self, py: Python<'_>) -> PyResult<u64> {
         py.detach(|| self.0.followers()).map_err(call_error)
+    }
+
+    fn rules(&self, py: Python<'_>) -> PyResult<u64> {
+        py.detach(|| self.0.rules()).map_err(call_error)
     }
 
     fn counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {

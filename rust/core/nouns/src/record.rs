@@ -364,7 +364,30 @@ pub struct Lost {
     pub why: Text,
 }
 
-/// A follower has read so far, and whether it claims the content behind.
+/// What a follower claims of the content that it has not passed, weak to strong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[repr(u8)]
+#[serde(into = "u8", try_from = "u8")]
+pub enum Claim {
+    #[default]
+    None = 0,
+    /// At the limit of its class the oldest content goes, which a `gap` fact says.
+    BestEffort = 1,
+    /// At the limit of its class new mail gets 452.
+    Required = 2,
+    /// The follower is forgotten.
+    Gone = 3,
+}
+
+as_number!(Claim, "claim", [None, BestEffort, Required, Gone]);
+
+impl Claim {
+    pub fn name(self) -> &'static str {
+        ["none", "best-effort", "required", "gone"][self as usize]
+    }
+}
+
+/// A follower has read so far, and what it claims of the content behind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Followed {
     pub tag: u8,
@@ -373,7 +396,7 @@ pub struct Followed {
     /// Of its cursor: epoch and LSN.
     pub epoch: u32,
     pub lsn: u64,
-    pub claims: bool,
+    pub claims: Claim,
 }
 
 /// Readers of this range missed something (a limit of claims was reached).
@@ -386,6 +409,18 @@ pub struct Gap {
     pub to: u64,
 }
 
+/// A message's content is kept by an order (legal hold, pin), whatever becomes of the message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claimed {
+    pub tag: u8,
+    pub at: Millis,
+    pub id: MessageId,
+    /// The order's number, by which it is lifted.
+    pub control: u64,
+    /// `Required`: a legal hold, `BestEffort`: a pin.
+    pub claim: Claim,
+}
+
 /// What happened, one of the kinds. In MessagePack an array whose first element is the tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact {
@@ -396,6 +431,7 @@ pub enum Fact {
     Lost(Lost),
     Followed(Followed),
     Gap(Gap),
+    Claimed(Claimed),
 }
 
 impl Fact {
@@ -406,6 +442,7 @@ impl Fact {
     pub const LOST: u8 = 5;
     pub const FOLLOWED: u8 = 6;
     pub const GAP: u8 = 7;
+    pub const CLAIMED: u8 = 8;
 
     pub fn tag(&self) -> u8 {
         match self {
@@ -416,6 +453,7 @@ impl Fact {
             Self::Lost(_) => Self::LOST,
             Self::Followed(_) => Self::FOLLOWED,
             Self::Gap(_) => Self::GAP,
+            Self::Claimed(_) => Self::CLAIMED,
         }
     }
 
@@ -428,6 +466,7 @@ impl Fact {
             Self::Lost(fact) => fact.at,
             Self::Followed(fact) => fact.at,
             Self::Gap(fact) => fact.at,
+            Self::Claimed(fact) => fact.at,
         }
     }
 
@@ -451,6 +490,7 @@ impl Fact {
             Self::Lost(fact) => visit(&mut fact.why),
             Self::Followed(fact) => visit(&mut fact.follower),
             Self::Gap(fact) => visit(&mut fact.follower),
+            Self::Claimed(_) => {}
         }
     }
 
@@ -463,6 +503,7 @@ impl Fact {
             Self::Lost(fact) => encode_into(out, fact),
             Self::Followed(fact) => encode_into(out, fact),
             Self::Gap(fact) => encode_into(out, fact),
+            Self::Claimed(fact) => encode_into(out, fact),
         }
     }
 
@@ -481,6 +522,7 @@ impl Fact {
             Self::LOST => Self::Lost(decode_from(&mut rest)?),
             Self::FOLLOWED => Self::Followed(decode_from(&mut rest)?),
             Self::GAP => Self::Gap(decode_from(&mut rest)?),
+            Self::CLAIMED => Self::Claimed(decode_from(&mut rest)?),
             unknown => return Err(RecordError::Format(format!("unknown kind of fact {unknown}"))),
         };
         Ok((fact, rest))

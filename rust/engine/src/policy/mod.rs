@@ -44,6 +44,7 @@ pub struct Policy {
     /// At least one: number 0 serves entries without a plan.
     pub retry: Vec<RetryTable>,
     pub expiry: Expiry,
+    pub journal: Journal,
     pub reports: Reports,
     pub hooks: Hooks,
     pub commit: Commit,
@@ -182,6 +183,26 @@ impl Default for RetryTable {
             uncertain: minutes(&[15, 30, 60, 120]),
             other: minutes(&[5, 10, 20, 40, 60, 120, 180]), // RFC 5321 4.5.4.1: at least 30 minutes, then longer
         }
+    }
+}
+
+/// How much of what happened, and of delivered mail, is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Journal {
+    /// Facts older than this go, if nobody needs them.
+    pub keep: u64,
+    /// The same for what is more than so many bytes of journal ago.
+    pub bytes: u64,
+    /// Delivered content kept for required followers and legal holds; at the limit new mail gets 452.
+    pub required_bytes: u64,
+    /// Delivered content kept for other followers and pins; at the limit the oldest goes.
+    pub best_effort_bytes: u64,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self { keep: 30 * 24 * 3_600_000, bytes: 4 << 30, required_bytes: 16 << 30, best_effort_bytes: 1 << 30 }
     }
 }
 
@@ -337,6 +358,7 @@ impl Default for Policy {
             timeouts: Timeouts::default(),
             retry: vec![RetryTable::default()],
             expiry: Expiry::default(),
+            journal: Journal::default(),
             reports: Reports::default(),
             hooks: Hooks::default(),
             commit: Commit::default(),

@@ -15,6 +15,9 @@ use angarium_spool::SimDisk;
 pub const START: Millis = 1_790_000_000_000;
 pub const FAR: Millis = START + 400 * 86_400_000;
 
+/// Content that followers of best effort may keep in these tests.
+pub const BEST_EFFORT: u64 = 100_000;
+
 pub fn settings() -> LedgerSettings {
     let spool = SpoolSettings {
         segment_size: 64 << 10,
@@ -28,6 +31,7 @@ pub fn settings() -> LedgerSettings {
         report_delay: 0,
         hostname: "mx.example".into(),
         journal_keep: 3_600_000,
+        best_effort_bytes: BEST_EFFORT,
         ..LedgerPolicy::default()
     };
     LedgerSettings { node: 7, spool, policy }

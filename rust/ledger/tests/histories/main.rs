@@ -3,6 +3,7 @@
 //!
 //! `ANGARIUM_HISTORIES` sets how many (200 by default); `ANGARIUM_SEED` runs one. Seeds stand in every message.
 
+mod archive;
 #[path = "../common/mod.rs"]
 mod common;
 mod oracle;
@@ -57,6 +58,7 @@ fn history(seed: u64, suppressed: Option<Site>) -> Seen {
     world.restart();
     world.drain();
     world.oracle.finish(&format!("seed {seed}"));
+    world.let_go();
     world.seen
 }
 
@@ -74,7 +76,7 @@ fn nothing_acknowledged_is_lost() {
     }
     println!("{} histories: {seen:?}", seeds.len());
     if seeds.len() >= 200 {
-        let rare = [seen.crashes, seen.bounces, seen.checkpoints, seen.copied, seen.recycled];
+        let rare = [seen.crashes, seen.bounces, seen.checkpoints, seen.copied, seen.recycled, seen.read, seen.skipped];
         assert!(rare.iter().all(|count| *count > 0), "{seen:?}");
     }
 }

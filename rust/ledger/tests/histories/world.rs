@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use angarium_ledger::{Body, Control, ControlKind, Cursor, Incoming, Lease, Ledger, Predicate, Settlement};
-use angarium_nouns::record::{ContentHead, EntryState, Recipient};
+use angarium_nouns::record::{Claim, ContentHead, EntryState, Recipient};
 use angarium_nouns::{MessageId, Millis, Outcome};
 use angarium_spool::SimDisk;
 use angarium_spool::sim::{Chance, Failure};
 
+use crate::archive::Archive;
 use crate::common::{self, START};
 use crate::oracle::{Entry, Fate, Oracle, Promise};
 
@@ -24,6 +25,9 @@ pub struct Seen {
     pub checkpoints: u64,
     pub copied: u64,
     pub recycled: u64,
+    /// Contents read by the archive, and facts whose content it lost at the limit.
+    pub read: u64,
+    pub skipped: u64,
 }
 
 impl Seen {
@@ -34,6 +38,8 @@ impl Seen {
         self.checkpoints += other.checkpoints;
         self.copied += other.copied;
         self.recycled += other.recycled;
+        self.read += other.read;
+        self.skipped += other.skipped;
     }
 }
 
@@ -46,8 +52,9 @@ pub struct World {
     /// What a follower has been shown.
     shown: Vec<(u64, String)>,
     cursor: Cursor,
-    context: String,
+    pub context: String,
     pub seen: Seen,
+    pub archive: Archive,
 }
 
 impl World {
@@ -62,10 +69,11 @@ impl World {
             cursor: Cursor::default(),
             context: format!("seed {seed}"),
             seen: Seen::default(),
+            archive: Archive::new(seed),
         }
     }
 
-    fn ledger(&self) -> &Ledger {
+    pub fn ledger(&self) -> &Ledger {
         self.ledger.as_ref().expect("open")
     }
 
@@ -106,6 +114,7 @@ impl World {
         let found = self.found();
         self.oracle.compare(&found, &self.context);
         self.compare_journal();
+        self.compare_claims();
     }
 
     fn look_back(&mut self) {
@@ -117,6 +126,7 @@ impl World {
             checkpoints: stats.checkpoints,
             copied: stats.copied,
             recycled: stats.recycled,
+            ..Seen::default()
         });
     }
 
@@ -155,6 +165,8 @@ impl World {
             80..91 => self.upkeep(),
             91..95 => self.pass_time(),
             95..97 => self.fail_soon(),
+            97 => self.keep_content(),
+            98 => self.read_content(),
             _ => self.follow(),
         }
         let stats = self.ledger().stats(self.now);
@@ -282,6 +294,7 @@ impl World {
     pub fn flush(&mut self) {
         if self.ledger().flush_journal(self.now).is_ok() {
             self.oracle.flushed();
+            self.claims_are_durable();
         }
     }
 
@@ -359,7 +372,8 @@ impl World {
         self.cursor = page.next;
         self.shown
             .extend(page.records.iter().map(|record| (record.lsn, format!("{:?}{:?}", record.fact, record.strings))));
-        self.ledger().follow("oracle", self.cursor, true, self.now);
+        let claim = if self.chance.percent(50) { Claim::Required } else { Claim::BestEffort };
+        self.ledger().follow("oracle", self.cursor, claim, self.now).expect("followed");
     }
 
     /// All that was shown and is not retired is still there, and in the same order.

@@ -249,3 +249,34 @@ def test_an_order_without_a_target_changes_nothing(site_with_one: Site) -> None:
 def test_ids_in_any_case(site_with_one: Site) -> None:
     (row,) = site_with_one.queue()
     assert json.loads(site_with_one.run("queue", "show", row["id"].lower(), "--json").stdout)["id"] == row["id"]
+
+
+def test_orders_that_stand(suspended: Site) -> None:
+    """Listed with what they are for; a release of everything says which it leaves, and leaves none."""
+    assert suspended.run("queue", "rules").stdout == "no order stands\n"
+    send(suspended, "b@one.test")
+    for domain in ("one.test", "two.test"):
+        assert suspended.run("queue", "hold", "--domain", domain, "--why", "a look").returncode == 0
+    kept = suspended.run("queue", "keep", "--all")
+    assert (kept.returncode, kept.stdout.split(",")[0]) == (0, "kept: the content of 1 messages")
+    one, two, hold = suspended.lines("queue", "rules")
+    assert [(one["kind"], one["where"], one["why"]), (two["kind"], two["where"], two["why"])] == [
+        ("hold", {"domain": "one.test"}, "a look"),
+        ("hold", {"domain": "two.test"}, "a look"),
+    ]
+    assert (hold["kind"], hold["messages"]) == ("legal-hold", 1)
+    table = suspended.run("queue", "rules").stdout
+    assert "--domain two.test" in table and "the content of 1 messages" in table
+    lifted = suspended.run("queue", "lift", str(one["rule"]))
+    assert (lifted.returncode, lifted.stdout) == (0, f"lifted: rule {one['rule']}\n")
+    assert_one_sentence(suspended.run("queue", "lift", str(one["rule"])))
+    released = suspended.run("queue", "release", "--all")
+    assert (released.returncode, released.stdout) == (0, "release: 1 entries changed\n")
+    assert [rule["kind"] for rule in suspended.lines("queue", "rules")] == ["legal-hold"]
+    assert suspended.run("queue", "lift", str(hold["rule"])).returncode == 0
+    assert suspended.lines("queue", "rules") == []
+
+
+def test_readers_of_the_journal_are_forgotten(suspended: Site) -> None:
+    assert suspended.run("journal", "followers").stdout == "nobody reads\n"
+    assert_one_sentence(suspended.run("journal", "forget", "nobody"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from angarium import journal
-from angarium.journal import Controlled, Lost, Received, Settled, Strange, fact_of
+from angarium.journal import Claimed, Controlled, Lost, Received, Settled, Strange, fact_of
 
 ID = (7).to_bytes(16, "big")
 PRINTED = "0" * 25 + "7"
@@ -58,6 +58,7 @@ def test_the_other_kinds() -> None:
 
 def test_later_versions_are_read_as_far_as_they_are_known() -> None:
     assert read([*RECEIVED, "new"]) == read(RECEIVED)
+    assert read([8, 1, ID, 7, 2]) == Claimed(lsn=9, at=1, id=PRINTED, control=7, claim="required")
     assert read([99, 1, 2]) == Strange(lsn=9, tag=99)
     unknown = read([*SETTLED[:11], 200, *SETTLED[12:]])
     assert isinstance(unknown, Settled)

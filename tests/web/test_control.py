@@ -171,7 +171,8 @@ def test_the_document_names_every_route(site: Site) -> None:
     document = openapi(site)
     assert document["openapi"].startswith("3.")
     assert set(document["paths"]) == {
-        "/health", "/metrics", "/v1/status", "/v1/queue", "/v1/queue/{id}", "/v1/queue/{action}", "/v1/journal",
+        "/health", "/metrics", "/v1/status", "/v1/queue", "/v1/queue/{id}", "/v1/queue/{action}", "/v1/queue/rules",
+        "/v1/journal", "/v1/journal/followers", "/v1/journal/followers/{name}",
     }  # fmt: skip
     for method, path, what in routes(site):
         assert what.get("summary") or what.get("description"), (method, path)

@@ -53,7 +53,7 @@ def compile_policy(settings: site.Settings, *, hooks: Collection[str] = ()) -> P
         ),
         journal=Journal(
             keep=int(settings.journal.keep),
-            bytes=int(settings.journal.size),
+            bytes=int(settings.journal.keep_size),
             required_bytes=int(settings.journal.required),
             best_effort_bytes=int(settings.journal.best_effort),
         ),

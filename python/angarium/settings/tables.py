@@ -315,7 +315,7 @@ class Journal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     # Facts go when they are older, or when so many bytes were written since; what readers claim stays.
     keep: Duration = time("30d")
-    size: Size = size("4GiB")
+    keep_size: Size = size("4GiB")
     # Delivered mail for required followers and legal holds. At the limit new mail gets 452.
     required: Size = size("16GiB")
     # Delivered mail for other followers and pins. At the limit the oldest goes, which the journal says.

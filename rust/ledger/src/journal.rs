@@ -160,7 +160,9 @@ impl State {
     /// What the follower claims no more is free when the fact that says so is durable.
     fn follow(&mut self, name: &str, cursor: Cursor, claim: Claim, now: Millis) {
         let free = self.claims.follow(name, cursor, claim);
-        free.into_iter().for_each(|release| self.facts.release(release));
+        for release in free {
+            self.facts.release(release);
+        }
         let Cursor { epoch, lsn, .. } = cursor;
         let fact = Followed { tag: Fact::FOLLOWED, at: now, follower: 1, epoch, lsn, claims: claim };
         self.facts.push(Note::Rare { fact: Box::new(Fact::Followed(fact)), strings: vec![name.to_owned()] });
@@ -169,7 +171,9 @@ impl State {
     /// Best effort at its limit: the oldest goes when the `gap` facts are durable.
     fn trim_claims(&mut self, now: Millis) {
         let (missed, free) = self.claims.trim(self.policy.best_effort_bytes);
-        free.into_iter().for_each(|release| self.facts.release(release));
+        for release in free {
+            self.facts.release(release);
+        }
         for Missed { who, from, to } in missed {
             let fact = Gap { tag: Fact::GAP, at: now, follower: 1, from, to };
             self.facts.push(Note::Rare { fact: Box::new(Fact::Gap(fact)), strings: vec![who] });

@@ -90,7 +90,9 @@ impl Ledger {
             if control.kind == ControlKind::Lift && state.claims.is_hold(control.rule) {
                 let free = state.claims.lift(control.rule);
                 // Free when the fact that says so is durable: it is queued next.
-                free.into_iter().for_each(|release| state.facts.release(release));
+                for release in free {
+                    state.facts.release(release);
+                }
                 done = Some(state.tell_control(control.rule, control, Tally { changed: 1, too_late: 0 }, now));
             }
             done.ok_or(ControlError::NoRule(control.rule))

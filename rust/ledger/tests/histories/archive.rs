@@ -107,16 +107,13 @@ impl World {
     pub fn compare_claims(&mut self) {
         let end = self.ledger().journal_end().lsn;
         let view = self.ledger().followers().into_iter().find(|view| view.name == NAME);
-        match view {
-            Some(view) => {
-                self.archive.cursor = view.cursor;
-                self.archive.from = self.archive.from.or(Some(end));
-                self.archive.told = true;
-            }
-            None => {
-                assert!(self.archive.from.is_none(), "{}: the archive is forgotten", self.context);
-                (self.archive.cursor, self.archive.told) = (Cursor::default(), false);
-            }
+        if let Some(view) = view {
+            self.archive.cursor = view.cursor;
+            self.archive.from = self.archive.from.or(Some(end));
+            self.archive.told = true;
+        } else {
+            assert!(self.archive.from.is_none(), "{}: the archive is forgotten", self.context);
+            (self.archive.cursor, self.archive.told) = (Cursor::default(), false);
         }
         self.archive.holds.retain(|hold| hold.2);
         for (rule, id, _) in self.archive.holds.clone() {

@@ -61,6 +61,7 @@ __all__ = [
     "SmtpXclient",
     "SmtpXforward",
     "Taken",
+    "build_message",
     "diagnose_address",
     "forged_results",
     "merged_results",
@@ -69,6 +70,7 @@ __all__ = [
     "parse_date",
     "parse_results",
     "read_report",
+    "rewrite_message",
     "scan_header",
     "scan_message",
     "seven_bit",
@@ -535,6 +537,9 @@ class MessageScan:
     @property
     def bounds(self) -> list[str]:
         """Where the scan went no further: message, header, fields, depth, parts, boundary; usually nowhere."""
+    @property
+    def findings(self) -> list[tuple[str, int, int]]:
+        """(name, part, offset) of everything that two honest readers take differently, such as `repeated-boundary`."""
     def __len__(self) -> int: ...
 
 @final
@@ -594,6 +599,11 @@ class MessagePart:
     def file_name(self) -> str | None:
         """As the sender wrote it; never a path to be trusted."""
     @property
+    def file_names(self) -> list[str]:
+        """Every file name that some reader takes, each once."""
+    def readings(self) -> list[bytes]:
+        """The content as each of its encoding fields would have it, each once: for a filter."""
+    @property
     def content_id(self) -> str | None: ...
     @property
     def boundary(self) -> bytes | None: ...
@@ -632,6 +642,35 @@ def write_mailbox(name: str, address: str, *, utf8: bool = False) -> str:
 
 def parse_date(value: Buffer) -> tuple[int, int, int, int, int, int, int] | None:
     """Year, month, day, hour, minute, second and minutes east of Greenwich."""
+
+def build_message(
+    *,
+    sender: list[tuple[str, str]],
+    to: list[tuple[str, str]],
+    cc: list[tuple[str, str]],
+    subject: str,
+    message_id: str,
+    date: int,
+    fields: list[tuple[str, str]],
+    text: str | None,
+    html: str | None,
+    attachments: list[tuple[str, str, bytes, str]],
+    boundary: str,
+    utf8: bool,
+) -> bytes:
+    """A message; attachments are (file name, content type, content, content id); see `angarium.message.build`."""
+
+def rewrite_message(
+    data: Buffer,
+    *,
+    add: list[bytes],
+    replace: list[tuple[str, bytes]],
+    remove: list[str],
+    footer_text: bytes | None,
+    footer_html: bytes | None,
+    link: Callable[[str], str | None] | None,
+) -> bytes:
+    """The message with changes; see `angarium.message.rewrite`."""
 
 def read_report(kind: str, data: Buffer) -> str:
     """A report as JSON; kind: status, feedback, disposition, aggregate, tls or bounces.

@@ -3,7 +3,7 @@
 `scan(data)` finds the parts of a message in one pass and decodes nothing; each `Part` answers from the bytes when it is
 asked. `parse(data)` is the same message as a person sees it: subject, people, date, text, attachments. Both take any
 buffer (bytes, bytearray, memoryview, mmap) without a copy, and never raise on content; what is wrong with it comes as
-names (`Part.flaws`, `Scan.bounds`). `scan_header(data)` looks at the header alone. The `read_…` functions read reports
+names (`Part.flaws`, `Scan.bounds`, `Scan.findings`). `build` and `rewrite` make and change messages. `scan_header(data)` looks at the header alone. The `read_…` functions read reports
 of other hosts and returned mail; they raise `ReportError` where there is no such report.
 
     >>> message = parse(b"Subject: =?utf-8?q?gr=C3=BC=C3=9Fe?=\\r\\nFrom: A <a@b.example>\\r\\n\\r\\nhello")
@@ -35,11 +35,13 @@ from angarium.message.reports import (
     read_status,
     read_tls_report,
 )
+from angarium.message.written import Attachment, build, rewrite
 
 __all__ = [
     "Address",
     "AddressError",
     "Aggregate",
+    "Attachment",
     "Bounce",
     "Disposition",
     "Feedback",
@@ -52,6 +54,7 @@ __all__ = [
     "Scan",
     "Status",
     "TlsReport",
+    "build",
     "decode_words",
     "parse",
     "parse_addresses",
@@ -62,6 +65,7 @@ __all__ = [
     "read_feedback",
     "read_status",
     "read_tls_report",
+    "rewrite",
     "scan",
     "scan_header",
     "seven_bit",

@@ -20,8 +20,9 @@ mod _core {
     };
     #[pymodule_export]
     use crate::message::{
-        HeaderScan, MessagePart, MessageScan, diagnose_address, message_addresses, message_text, parse_date,
-        read_report, scan_header, scan_message, seven_bit, write_aggregate, write_mailbox, write_tls_report,
+        HeaderScan, MessagePart, MessageScan, build_message, diagnose_address, message_addresses, message_text,
+        parse_date, read_report, rewrite_message, scan_header, scan_message, seven_bit, write_aggregate, write_mailbox,
+        write_tls_report,
     };
     #[pymodule_export]
     use crate::queue::{Later, Leased, QueueIndex, Taken};

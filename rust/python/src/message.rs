@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use angarium_message::address::{self, Entry, Mailbox, diagnose};
 use angarium_message::reading::{self, Aggregate, ReadError, TlsReport};
-use angarium_message::{Field, Header, Kind, Part, Tree, bounce, convert, date, words};
+use angarium_message::{Field, Header, Kind, Part, Tree, bounce, build, convert, date, findings, rewrite, words};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyBufferError, PyLookupError, PyValueError};
 use pyo3::prelude::*;
@@ -193,6 +193,13 @@ impl MessageScan {
         self.held.tree.bounds().map(angarium_message::Bound::name).collect()
     }
 
+    /// (kind, part, offset) of everything that readers take differently.
+    #[getter]
+    fn findings(&self) -> Vec<(&'static str, usize, usize)> {
+        let found = findings::findings(&self.held.tree, self.held.data.bytes());
+        found.into_iter().map(|one| (one.kind, one.part, one.at)).collect()
+    }
+
     fn __repr__(&self) -> String {
         format!("<Scan of {} bytes in {} parts>", self.held.data.bytes().len(), self.held.tree.len())
     }
@@ -337,6 +344,17 @@ impl MessagePart {
     #[getter]
     fn file_name(&self) -> Option<String> {
         self.part().file_name()
+    }
+
+    /// Every file name that some reader takes.
+    #[getter]
+    fn file_names(&self) -> Vec<String> {
+        findings::file_names(&self.part())
+    }
+
+    /// The content as each of its encoding fields would have it.
+    fn readings<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
+        findings::readings(&self.part()).iter().map(|content| PyBytes::new(py, content)).collect()
     }
 
     #[getter]
@@ -485,4 +503,91 @@ pub fn write_aggregate(report: &str) -> PyResult<String> {
 #[pyfunction]
 pub fn write_tls_report(report: &str) -> PyResult<String> {
     Ok(from_json::<TlsReport>(report)?.write())
+}
+
+/// Builds a message; attachments are (file name, content type, content, content id).
+#[pyfunction]
+#[pyo3(signature = (*, sender, to, cc, subject, message_id, date, fields, text, html, attachments, boundary, utf8))]
+#[allow(clippy::too_many_arguments)]
+pub fn build_message<'py>(
+    py: Python<'py>,
+    sender: Vec<(String, String)>,
+    to: Vec<(String, String)>,
+    cc: Vec<(String, String)>,
+    subject: &str,
+    message_id: &str,
+    date: u64,
+    fields: Vec<(String, String)>,
+    text: Option<&str>,
+    html: Option<&str>,
+    attachments: Vec<(String, String, Vec<u8>, String)>,
+    boundary: &str,
+    utf8: bool,
+) -> Bound<'py, PyBytes> {
+    let attachments = attachments.iter().map(|(file_name, content_type, content, content_id)| build::Attachment {
+        file_name,
+        content_type,
+        content,
+        content_id,
+    });
+    let draft = build::Draft {
+        from: pairs(&sender),
+        to: pairs(&to),
+        cc: pairs(&cc),
+        subject,
+        message_id,
+        date,
+        fields: pairs(&fields),
+        text,
+        html,
+        attachments: attachments.collect(),
+        boundary,
+        utf8,
+    };
+    PyBytes::new(py, &draft.write())
+}
+
+fn pairs(list: &[(String, String)]) -> Vec<(&str, &str)> {
+    list.iter().map(|(one, other)| (&**one, &**other)).collect()
+}
+
+/// The message with changes: fields (name, whole field) replaced or added, names removed, a footer, links.
+#[pyfunction]
+#[pyo3(signature = (data, *, add, replace, remove, footer_text, footer_html, link))]
+#[allow(clippy::too_many_arguments)]
+pub fn rewrite_message<'py>(
+    py: Python<'py>,
+    data: &Bound<'py, PyAny>,
+    add: Vec<Vec<u8>>,
+    replace: Vec<(String, Vec<u8>)>,
+    remove: Vec<String>,
+    footer_text: Option<Vec<u8>>,
+    footer_html: Option<Vec<u8>>,
+    link: Option<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    // Python code runs in between, so a writable buffer is copied.
+    let data = Lent::new(data)?.bytes().to_vec();
+    let mut rewrite = rewrite::Rewrite::new(&data);
+    add.iter().for_each(|field| rewrite.add_field(field));
+    for (name, field) in &replace {
+        if !rewrite.replace_field(name, field) {
+            rewrite.add_field(field);
+        }
+    }
+    remove.iter().for_each(|name| rewrite.remove_field(name));
+    let mut failed = None;
+    if let Some(link) = link {
+        rewrite.rewrite_links(|found| {
+            let changed = link.call1((found,)).and_then(|new| new.extract::<Option<String>>());
+            changed.map_err(|error| failed = Some(error)).ok().flatten()
+        });
+    }
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let changed = rewrite.finish();
+    let (Some(text), Some(html)) = (footer_text, footer_html) else { return Ok(PyBytes::new(py, &changed)) };
+    let mut rewrite = rewrite::Rewrite::new(&changed);
+    rewrite.append_footer(&text, &html);
+    Ok(PyBytes::new(py, &rewrite.finish()))
 }

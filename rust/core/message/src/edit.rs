@@ -47,11 +47,11 @@ impl Edit {
     }
 }
 
-/// The bytes with the edits made, everything else as it was. Edits at one place keep their order; of two that
+/// The bytes with the edits made, everything else as it was. Insertions at one place keep their order and stand in front of what replaces; of two that
 /// overlap the later one counts only from where the earlier ended.
 #[must_use]
 pub fn apply(data: &[u8], mut edits: Vec<Edit>) -> Vec<u8> {
-    edits.sort_by_key(|edit| edit.range.start);
+    edits.sort_by_key(|edit| (edit.range.start, edit.range.end));
     let grown: usize = edits.iter().map(|edit| edit.text.len()).sum();
     let mut out = Vec::with_capacity(data.len() + grown);
     let mut at = 0;

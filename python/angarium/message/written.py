@@ -76,9 +76,9 @@ def rewrite(
     """The message with changes, every other byte as it was.
 
     `add` puts fields in front, `replace` in the place of the first of that name (in front where there is none), and
-    `remove` takes all of a name away. The footers are ASCII and go to the first text and HTML that are shown. `link` gets each
-    link of the shown texts and gives the new one, or None to leave it. Signed and encrypted parts and messages inside
-    are never touched.
+    `remove` takes all of a name away. The footers are ASCII and go to the first text and HTML that are shown. `link`
+    gets each link of the shown texts and gives the new one, or None to leave it. Signed and encrypted parts and
+    messages inside are never touched.
     """
     if not (footer_text.isascii() and footer_html.isascii()):
         raise ValueError("a footer is ASCII, since it stands in the charset of the part; write &#…; in HTML")

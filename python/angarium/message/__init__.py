@@ -3,9 +3,9 @@
 `scan(data)` finds the parts of a message in one pass and decodes nothing; each `Part` answers from the bytes when it is
 asked. `parse(data)` is the same message as a person sees it: subject, people, date, text, attachments. Both take any
 buffer (bytes, bytearray, memoryview, mmap) without a copy, and never raise on content; what is wrong with it comes as
-names (`Part.flaws`, `Scan.bounds`, `Scan.findings`). `build` and `rewrite` make and change messages. `scan_header(data)`
-looks at the header alone. The `read_…` functions read reports of other hosts and returned mail; they raise `ReportError`
-where there is no such report.
+names (`Part.flaws`, `Scan.bounds`, `Scan.findings`). `build` and `rewrite` make and change messages.
+`scan_header(data)` looks at the header alone. The `read_…` functions read reports and returned mail of other
+hosts, and raise `ReportError` where there is none.
 
     >>> message = parse(b"Subject: =?utf-8?q?gr=C3=BC=C3=9Fe?=\\r\\nFrom: A <a@b.example>\\r\\n\\r\\nhello")
     >>> message.subject, message.from_[0].address, message.text

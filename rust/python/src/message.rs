@@ -568,13 +568,17 @@ pub fn rewrite_message<'py>(
     // Python code runs in between, so a writable buffer is copied.
     let data = Lent::new(data)?.bytes().to_vec();
     let mut rewrite = rewrite::Rewrite::new(&data);
-    add.iter().for_each(|field| rewrite.add_field(field));
+    for field in &add {
+        rewrite.add_field(field);
+    }
     for (name, field) in &replace {
         if !rewrite.replace_field(name, field) {
             rewrite.add_field(field);
         }
     }
-    remove.iter().for_each(|name| rewrite.remove_field(name));
+    for name in &remove {
+        rewrite.remove_field(name);
+    }
     let mut failed = None;
     if let Some(link) = link {
         rewrite.rewrite_links(|found| {

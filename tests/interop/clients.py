@@ -198,8 +198,9 @@ def talk_pipe(command: list[str], commands: list[str], content: bytes, *, greete
                 errors.seek(0)
                 raise NotSent(f"{octets[:60]!r}: {line!r} {errors.read()[-1_000:].decode('utf-8', 'replace')}")
 
-        # With -starttls the last line of the EHLO behind the greeting comes first.
-        reply()
+        # With -starttls the greeting was read by openssl itself.
+        if greeted:
+            reply()
         for line in commands:
             say(line.encode() + b"\r\n")
         say(content.replace(b"\r\n.", b"\r\n..") + b".\r\n")

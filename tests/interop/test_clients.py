@@ -303,20 +303,11 @@ def is_greeted(port: int) -> bool:
 BEGIN, END = "<!-- clients -->\n", "<!-- end of clients -->\n"
 
 
-# Cases whose tests are skipped because the server does not offer their extension; who adds it empties this.
-NOT_YET = frozenset({"starttls", "login", "cram", "implicit"})
-
-
-def cell(client: Client, name: str) -> str:
-    needs_tls = name in NOT_YET or client.name in OVER_TLS
-    return "no" if name in client.cannot else "not yet" if NOT_YET and needs_tls else "yes"
-
-
 def rendered() -> str:
     """The table as it must stand in docs/interop.md."""
     heads = ["client", *(case.title for case in CASES.values())]
     rows = [heads, ["---"] * len(heads)]
-    rows += [[client.name, *(cell(client, name) for name in CASES)] for client in CLIENTS]
+    rows += [[client.name, *("no" if name in client.cannot else "yes" for name in CASES)] for client in CLIENTS]
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     whys = [
         f"- {client.name}: " + "; ".join(f"{CASES[name].title}: {why}" for name, why in client.cannot.items()) + "."

@@ -55,13 +55,14 @@ def test_no_folder_is_one_sentence(tmp_path: Path) -> None:
         opened(row(tmp_path / "no" / "in.sock"))
 
 
-async def test_mail_comes_in_over_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("profile", ["mx", "lmtp"])
+async def test_mail_comes_in_over_one(tmp_path: Path, profile: str) -> None:
     path = tmp_path / "in.sock"
     local = Local(domains={DomainPattern("here.example"): Mailbox("here")})
-    given = house.settings(tmp_path, listen=(row(path),), local=local)
+    given = house.settings(tmp_path, listen=(row(path, profile=profile),), local=local)
     async with house.running(given) as server:
         assert server.addresses == (f"unix:{path}",)
-        reply = await house.talk_unix(path, "EHLO", "b@here.example")
+        reply = await house.talk_unix(path, "LHLO" if profile == "lmtp" else "EHLO", "b@here.example")
         assert reply.startswith("250 "), reply
         await house.until(lambda: bool(list((given.mail_folder / "here" / "new").glob("*"))))
     assert not path.exists()

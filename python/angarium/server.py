@@ -220,6 +220,7 @@ class House:
             "delivery": partial(delivery.serve, self.bridge, self.planner),
             "followers": partial(journal.serve, self.journal, ()),
             "certificates": self.certificates.watch,
+            "logins": partial(self.identities.watch, self.bridge.forget_logins),
         }
         for name, room in rooms.items():
             nursery.start_soon(supervise, name, room)

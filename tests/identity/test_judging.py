@@ -15,6 +15,7 @@ import msgspec
 import pytest
 import structlog
 import trio
+import trio.testing
 from angarium.engine import Identity, Verdict
 from angarium.errors import StartError
 from angarium.identity import Account, Identities, open_store
@@ -25,6 +26,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from msgspec.structs import replace
 
 PASSWORD = "correct horse"
 
@@ -187,6 +189,21 @@ async def test_a_broken_store_is_down_and_told_once(own: Identities, tmp_path: P
         assert (await own.judge(login())).identity is not None
     assert [entry["event"] for entry in logs] == ["logins cannot be checked", "logins are checked again"]
     assert PASSWORD not in repr(logs)
+
+
+async def test_a_changed_account_makes_the_engine_forget(
+    own: Identities, tmp_path: Path, accounts: list[Account], nursery: trio.Nursery, autojump_clock: trio.testing.Clock
+) -> None:
+    forgotten = trio.Event()
+    nursery.start_soon(own.watch, forgotten.set)
+    await trio.sleep(10)
+    assert not forgotten.is_set(), "nothing has changed"
+    source = "sqlite" if (tmp_path / "accounts").read_bytes().startswith(b"SQLite") else "file"
+    open_store(source, tmp_path / "accounts").change(
+        "robot", lambda account: None if account is None else replace(account, disabled=True)
+    )
+    with trio.fail_after(10):
+        await forgotten.wait()
 
 
 # --- the site's function ------------------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ def passwd(
     config: str | None = None,
     json: bool = False,
 ) -> None:
-    """Give an account another password. The old one stops working within the minutes that successes are remembered.
+    """Give an account another password. The old one stops working within seconds.
 
     Parameters
     ----------

@@ -225,6 +225,10 @@ class Bridge:
         """Swaps what listeners show whole, before `recover` too. Raises `PolicyError`, then nothing changed."""
         self.engine.set_certificates(encode(certificates))
 
+    def forget_logins(self) -> None:
+        """No login is taken from memory any more: accounts have changed."""
+        self.engine.forget_logins()
+
     def set_route(self, key: int, route: Route | NoRoute, *, valid: int, stale: int) -> bool:
         """False: nobody wants it any more. `valid`, `stale`: when it ends being fresh, and being usable."""
         return self.engine.set_route(key, encode(route), valid=valid, stale=stale)

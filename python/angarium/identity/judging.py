@@ -8,6 +8,7 @@ that is logged when it begins and when it is over, never once per login.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NoReturn
 
 import structlog
 import trio
@@ -17,6 +18,7 @@ from .. import settings as site
 from ..engine import Identity, Verdict
 from ..errors import HookError, StartError
 from ..policy import Hook, Login
+from ..tls.watching import Print, look
 from .attempt import Attempt, Source, SourceDown
 from .dovecot import Dovecot
 from .http import Http
@@ -26,6 +28,9 @@ from .stores import StoreBroken, open_store
 REFUSED = Verdict(decision="reject", code=535, enhanced="5.7.8", text="Login or password is wrong")
 # RFC 4954 6
 DOWN = Verdict(decision="defer", code=454, enhanced="4.7.0", text="Logins cannot be checked now, try again later")
+
+# Seconds until a changed account counts: a look costs two `stat` calls.
+LOOK_AGAIN = 1.0
 
 log = structlog.get_logger("angarium.identity")
 
@@ -76,6 +81,15 @@ class Identities:
     async def close(self) -> None:
         await self._source.close()
 
+    async def watch(self, forget: Callable[[], None]) -> NoReturn:
+        """Calls `forget` when accounts of our own have changed, so that no remembered success outlives them."""
+        looked = traces(self._settings)
+        while True:
+            await trio.sleep(LOOK_AGAIN)
+            before, looked = looked, traces(self._settings)
+            if looked != before:
+                forget()
+
     async def judge(self, login: Login) -> Verdict:
         """The hook of the phase auth."""
         deadline = self._settings.logins.deadline.seconds
@@ -105,6 +119,15 @@ class Identities:
         elif self._is_down and not why:
             log.info("logins are checked again", source=self._settings.logins.source)
         self._is_down = bool(why)
+
+
+def traces(settings: site.Settings) -> Print:
+    """Other than before whenever our own accounts have changed; empty for sources that are not ours."""
+    if settings.logins.source not in ("sqlite", "file"):
+        return ()
+    kept = settings.accounts_file
+    # SQLite writes a change into its log first.
+    return tuple(look(path) for path in (kept, kept.with_name(f"{kept.name}-wal")))
 
 
 def open_source(settings: site.Settings, auth: Hook | None) -> Source:

@@ -16,6 +16,8 @@ use crate::outcome::{Outcome, Reason, Scope};
 use crate::reply::EnhancedCode;
 
 pub const CONTENT_VERSION: u8 = 1;
+/// The TLS demand of a message that came with REQUIRETLS: [`ContentHead::tls_demand`].
+pub const REQUIRE_TLS: u8 = 3;
 /// Recipients of one block; a reader finds recipient N by decoding block N / 256 alone.
 pub const RECIPIENTS_PER_BLOCK: usize = 256;
 
@@ -103,7 +105,7 @@ impl EntryState {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Recipient {
     pub address: String,
-    /// ORCPT or the address before expansion; empty if the same.
+    /// ORCPT as `type;address`, its xtext read, or the address before expansion; empty if the same.
     pub original: String,
     pub notify: DsnNotify,
     /// Own envelope sender; `None`: the message's.

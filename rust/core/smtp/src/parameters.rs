@@ -257,9 +257,12 @@ fn orcpt(rcpt: &mut RcptCommand, value: Option<&str>, terms: &Terms<'_>) -> Resu
         let written = address.is_ascii() || terms.smtputf8;
         unicode_address(address).filter(|_| written)
     } else {
-        xtext::decode_printable(address)
+        xtext::decode_text(address)
     };
-    rcpt.orcpt = Some(format!("{kind};{}", address.ok_or(BAD)?).into());
+    let address = address.ok_or(BAD)?;
+    // Postfix writes `rfc822` also for addresses that only the other type can hold.
+    let kind = if address.is_ascii() { kind } else { "utf-8" };
+    rcpt.orcpt = Some(format!("{kind};{address}").into());
     Ok(())
 }
 

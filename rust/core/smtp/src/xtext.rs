@@ -46,6 +46,11 @@ pub fn decode_printable(text: &str) -> Option<String> {
     printable.then(|| octets.into_iter().map(char::from).collect())
 }
 
+/// Reads xtext that stands for UTF-8 without control characters, as Postfix writes addresses that are not ASCII.
+pub fn decode_text(text: &str) -> Option<String> {
+    String::from_utf8(decode(text)?).ok().filter(|text| !text.chars().any(char::is_control))
+}
+
 fn hexadecimal(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).map(|value| value as u8)
 }
@@ -65,6 +70,15 @@ mod tests {
         ];
         for (text, expected) in table {
             assert_eq!(decode_printable(text).as_deref(), *expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn reads_text() {
+        let table =
+            [("gr+C3+BCn", Some("grün")), ("a+2Bb", Some("a+b")), ("a+FC", None), ("a+C2+85", None), ("a+0A", None)];
+        for (text, expected) in table {
+            assert_eq!(decode_text(text).as_deref(), expected, "{text:?}");
         }
     }
 

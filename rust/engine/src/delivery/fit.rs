@@ -7,7 +7,7 @@
 use angarium_ledger::{ContentBody, SignedEightBit};
 use angarium_message::{Header, convert};
 use angarium_nouns::envelope::BodyType;
-use angarium_nouns::record::ContentHead;
+use angarium_nouns::record::{ContentHead, REQUIRE_TLS};
 use angarium_smtp::{Capabilities, Extensions};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -20,8 +20,6 @@ use super::render::Rendered;
 /// Larger messages are not converted: a conversion holds the message twice in memory, and who sends this much binary
 /// content to a host without 8BITMIME has other ways.
 const MAX_CONVERTED: u64 = 32 * 1024 * 1024;
-/// The REQUIRETLS level of a message's TLS demand.
-const REQUIRE_TLS: u8 = 3;
 /// Whoever signs the whole of a message has it broken by a conversion (RFC 6376 5.3, RFC 8617 4.1.2).
 const SIGNATURES: [&str; 2] = ["DKIM-Signature", "ARC-Message-Signature"];
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use angarium_ledger::{Body, Ledger};
 use angarium_message::trace::Protocol;
 use angarium_nouns::envelope::{BodyType, Class, DsnNotify};
-use angarium_nouns::record::{EntryState, Recipient, SessionFacts};
+use angarium_nouns::record::{EntryState, REQUIRE_TLS, Recipient, SessionFacts};
 use angarium_nouns::{Address, MessageId, Millis, Reason, Reply};
 use angarium_smtp::{ByMode, Hold, MailCommand};
 
@@ -211,8 +211,8 @@ impl Session {
         let login = self.login();
         let class = login.and_then(|login| login.class).or(Class::try_from(listener.class).ok()).unwrap_or_default();
         let class = mail.priority.map_or(class, |priority| self.class_of(priority, class));
-        // RFC 8689 4.1: REQUIRETLS means a verified certificate at every hop.
-        let tls_demand = if mail.require_tls { 2 } else { listener.tls_demand };
+        // RFC 8689 4.1: a verified certificate and REQUIRETLS at every hop.
+        let tls_demand = if mail.require_tls { REQUIRE_TLS } else { listener.tls_demand };
         let complete = listener.completes();
         let mail_each = mail.prdr || self.server.settings().lmtp;
         let mut transaction = Transaction {

@@ -38,7 +38,7 @@ impl Action {
 pub struct RecipientReport<'a> {
     /// The address that delivery was tried to.
     pub recipient: &'a str,
-    /// As ORCPT gave it, `rfc822;xtext`, or a plain address; empty for none.
+    /// `type;address` (ORCPT, its xtext read), or a plain address; empty for none.
     pub original: &'a str,
     pub action: Action,
     pub status: EnhancedCode,

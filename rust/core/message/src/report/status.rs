@@ -11,8 +11,7 @@ pub fn write(report: &Report<'_>, form: Form, out: &mut Vec<u8>) {
     push(out, format_args!("Content-Type: message/{kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"));
     Line::new(out, "Reporting-MTA", form.utf8).word("dns;").word(report.reporter).end();
     if !report.envelope_id.is_empty() {
-        let decoded = decode_xtext(report.envelope_id);
-        Line::new(out, "Original-Envelope-Id", form.utf8).words(&decoded).end();
+        Line::new(out, "Original-Envelope-Id", form.utf8).words(report.envelope_id).end();
     }
     date_field(out, "Arrival-Date", report.arrived);
     for recipient in report.recipients {
@@ -79,26 +78,8 @@ fn original_recipient(original: &str) -> (String, String) {
     let kind_of = |address: &str| if address.is_ascii() { "rfc822" } else { "utf-8" };
     match original.split_once(';') {
         Some((kind, address)) if !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') => {
-            (kind.to_ascii_lowercase(), decode_xtext(address))
+            (kind.to_ascii_lowercase(), address.to_owned())
         }
         _ => (kind_of(original).to_owned(), original.to_owned()),
     }
-}
-
-/// xtext (RFC 3461 4): `+` and two upper-case hexadecimal digits are a byte. What is no xtext stays as it is.
-pub fn decode_xtext(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, behind)) = rest.split_first() {
-        let encoded = if first == b'+' { hexadecimal(behind) } else { None };
-        bytes.push(encoded.unwrap_or(first));
-        rest = if encoded.is_some() { &behind[2..] } else { behind };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn hexadecimal(bytes: &[u8]) -> Option<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).filter(|_| !byte.is_ascii_lowercase());
-    let (high, low) = (digit(*bytes.first()?)?, digit(*bytes.get(1)?)?);
-    Some((high * 16 + low) as u8)
 }

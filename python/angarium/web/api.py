@@ -117,7 +117,7 @@ def queueing(bridge: Bridge) -> list[HTTPRouteHandler]:
         tenant: FromQuery[str | None] = None,
         campaign: FromQuery[str | None] = None,
         site: FromQuery[str | None] = None,
-        state_: Annotated[State | None, QueryParameter(query="state")] = None,
+        state_: Annotated[State | None, QueryParameter(name="state")] = None,
         priority: FromQuery[Priority | None] = None,
         before: Annotated[int | None, MOMENT] = None,
         received_after: Annotated[int | None, MOMENT] = None,
@@ -170,7 +170,7 @@ def remembering(bridge: Bridge) -> list[HTTPRouteHandler]:
         after: FromQuery[str] = "",
         since: Annotated[int | None, MOMENT] = None,
         last: Annotated[int | None, QueryParameter(ge=1, le=10_000)] = None,
-        message_: Annotated[str, QueryParameter(query="message")] = "",
+        message_: Annotated[str, QueryParameter(name="message")] = "",
         limit: Annotated[int, QueryParameter(ge=1, le=MOST_ROWS)] = MOST_ROWS,
     ) -> Facts:
         """Facts in their order, from a cursor (`next` of the answer before) or from the oldest."""

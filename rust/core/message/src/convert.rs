@@ -24,6 +24,8 @@ pub enum Obstacle {
     Bound,
     #[error("a part that has a transfer encoding of its own holds 8-bit content")]
     Encoded,
+    #[error("a header, or what stands between the parts, holds a lone CR or LF, a NUL or an endless line")]
+    Frame,
 }
 
 /// The message in 7 bits; `None` if it is that already. Lines are taken to end with CRLF.
@@ -37,7 +39,8 @@ pub fn seven_bit(data: &[u8]) -> Result<Option<Vec<u8>>, Obstacle> {
     }
     let mut edits = Vec::new();
     convert(&tree.root(data), data, &mut edits)?;
-    Ok(Some(apply(data, edits)))
+    // Content was made fit; what frames it is only looked at.
+    Some(apply(data, edits)).filter(|whole| is_seven_bit(whole)).map(Some).ok_or(Obstacle::Frame)
 }
 
 /// What SMTP without 8BITMIME and BINARYMIME carries (RFC 5321 4.5.3.1.6).
@@ -166,12 +169,20 @@ mod tests {
             (signed, Obstacle::Signed),
             ("Subject: \u{fc}\r\n\r\nx\r\n", Obstacle::Header),
             ("Content-Transfer-Encoding: base64\r\n\r\n\u{fc}\r\n", Obstacle::Encoded),
+            ("\n", Obstacle::Frame),
+            ("A: b\rc\r\n\r\n\u{fc}\r\n", Obstacle::Frame),
+            ("A: \0\r\n\r\n\u{fc}\r\n", Obstacle::Frame),
         ] {
             assert_eq!(text(mail), Err(obstacle));
         }
     }
 
     proptest! {
+        #[test]
+        fn what_is_given_is_seven_bit(octets in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(seven_bit(&octets).map_or(true, |given| given.is_none_or(|whole| is_seven_bit(&whole))));
+        }
+
         #[test]
         fn content_survives(
             text in "[ -~\u{e4}-\u{f6}]{0,1200}(\r\n[ -~\u{e4}-\u{f6}]{0,50}){0,30}\u{fc}",

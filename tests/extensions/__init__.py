@@ -1,0 +1,1 @@
+"""The extensions of SMTP, as the installed server speaks them over real sockets."""

@@ -68,8 +68,6 @@ pub struct Message {
     pub refused: Vec<(u32, Reply)>,
     /// The login whose addresses From and Sender are held to.
     pub held_to: Option<Arc<Login>>,
-    /// REQUIRETLS (RFC 8689): no header takes the demand away.
-    pub require_tls: bool,
     /// Since when it is on its way, microseconds of the clock.
     pub begun: u64,
 }
@@ -186,7 +184,6 @@ impl Message {
             each: false,
             refused: Vec::new(),
             held_to: None,
-            require_tls: false,
             begun: 0,
         }
     }

@@ -5,7 +5,7 @@
 
 use angarium_ledger::Body;
 use angarium_message::{Header, trace};
-use angarium_nouns::record::SessionFacts;
+use angarium_nouns::record::{REQUIRE_TLS, SessionFacts};
 use angarium_nouns::{MessageId, Millis, Reply};
 
 use super::{Message, origin};
@@ -43,9 +43,7 @@ pub(super) fn stamp(intake: &Intake, mut message: Box<Message>) -> Result<Box<Me
             held_to: message.held_to.as_deref(),
         };
         let seen = stamp_bytes(bytes, &mut message.front, &words)?;
-        if seen.tls_optional && !message.require_tls {
-            message.tls_demand = 0;
-        }
+        message.tls_demand = seen.tls_demand(message.tls_demand);
     }
     Ok(message)
 }
@@ -64,7 +62,14 @@ pub struct StampWords<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Seen {
     /// `TLS-Required: No` (RFC 8689 5): rather in the clear than not at all.
-    pub tls_optional: bool,
+    tls_optional: bool,
+}
+
+impl Seen {
+    /// The message's TLS demand now that its header was read: REQUIRETLS stays whatever a field says (RFC 8689 4.1).
+    pub fn tls_demand(self, asked: u8) -> u8 {
+        if self.tls_optional && asked != REQUIRE_TLS { 0 } else { asked }
+    }
 }
 
 /// Stamps a message by its beginning: `bytes` from the trace that stands `front` octets long in front.
@@ -139,6 +144,11 @@ mod tests {
         let whole = b"date: now\r\nMESSAGE-ID: <a@b>\r\n\r\nbody";
         assert!(look_at(whole, &limits(3, 100), true, None).unwrap().0.is_empty());
         let optional = look_at(b"TLS-Required: no\r\n\r\n", &limits(3, 100), false, None);
-        assert!(optional.unwrap().1.tls_optional);
+        let seen = optional.unwrap().1;
+        assert!(seen.tls_optional);
+        for (asked, left) in [(0, 0), (1, 0), (2, 0), (REQUIRE_TLS, REQUIRE_TLS)] {
+            assert_eq!(seen.tls_demand(asked), left);
+            assert_eq!(Seen::default().tls_demand(asked), asked);
+        }
     }
 }

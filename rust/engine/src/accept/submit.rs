@@ -150,9 +150,7 @@ async fn into_file(intake: &Intake, mut message: Box<Message>, mut bytes: Vec<u8
         held_to: None,
     };
     let seen = stamp_bytes(&mut bytes, &mut message.front, &words)?;
-    if seen.tls_optional && !message.require_tls {
-        message.tls_demand = 0;
-    }
+    message.tls_demand = seen.tls_demand(message.tls_demand);
     message.stamped = true;
     let (ledger, id) = (intake.ledger.clone(), message.id);
     let written = tokio::task::spawn_blocking(move || {

@@ -148,9 +148,7 @@ impl Transaction {
             let held_to = self.held_to.as_deref();
             let words = StampWords { policy: &self.policy, id: self.id, complete: self.complete, now, held_to };
             let seen = stamp_bytes(body.memory(), &mut self.front, &words)?;
-            if seen.tls_optional && !self.mail.require_tls {
-                self.tls_demand = 0;
-            }
+            self.tls_demand = seen.tls_demand(self.tls_demand);
             self.stamped = true;
         }
         let id = self.id;
@@ -180,7 +178,6 @@ impl Transaction {
             deadline: self.deadline_asked(),
             each: self.each,
             held_to: self.held_to,
-            require_tls: self.mail.require_tls,
             peer: Some(session.peer),
             sender: self.mail.path,
             recipients: self.guests,

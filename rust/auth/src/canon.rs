@@ -5,7 +5,7 @@
 //! Nothing is kept of the body but an unfinished run of empty lines and white space.
 
 use aws_lc_rs::digest::{Context, SHA256};
-use memchr::{memchr, memchr2, memrchr};
+use memchr::{memchr, memchr2};
 
 /// How headers or bodies are made comparable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -246,11 +246,6 @@ impl std::fmt::Debug for BodyHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "BodyHash({}, {} bytes)", self.form.as_str(), self.length)
     }
-}
-
-/// Whether the bytes hold a line end that is not CRLF; nothing is wrong with the last byte being a CR.
-pub fn has_bare_line_end(bytes: &[u8]) -> bool {
-    memrchr(b'\n', bytes).is_some() && memchr::memchr_iter(b'\n', bytes).any(|at| at == 0 || bytes[at - 1] != b'\r')
 }
 
 #[cfg(test)]

@@ -84,11 +84,6 @@ impl Inspection {
         Self { candidates, chain, authors: author::authors(header), bodies }
     }
 
-    /// Whether any signature wants the body; if not, it need not be fed.
-    pub fn wants_body(&self) -> bool {
-        !self.bodies.is_empty()
-    }
-
     /// Takes the next piece of the body.
     pub fn body(&mut self, piece: &[u8]) {
         self.bodies.update(piece);

@@ -70,10 +70,6 @@ impl Bodies {
         place.get_or_insert_with(|| BodyHash::new(form));
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.simple.is_none() && self.relaxed.is_none()
-    }
-
     pub fn update(&mut self, piece: &[u8]) {
         for body in [&mut self.simple, &mut self.relaxed].into_iter().flatten() {
             body.update(piece);

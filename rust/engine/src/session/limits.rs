@@ -5,7 +5,6 @@
 use angarium_nouns::Reply;
 
 use super::Session;
-use crate::logins::Login;
 use crate::traffic::{Measure, Over, Subject, Whose};
 
 /// A client may err so often before it waits.
@@ -79,7 +78,7 @@ impl Session {
     }
 
     /// The same once the login is known.
-    pub(super) fn has_room_for(&mut self, _login: &Login) -> Result<(), Reply> {
+    pub(super) fn has_room_with_login(&mut self) -> Result<(), Reply> {
         self.places(&[Whose::Login, Whose::Tenant])
     }
 

@@ -198,7 +198,7 @@ impl Session {
         self.intake.logins.succeeded(self.peer.ip(), &ongoing.credentials.login, settings, now);
         self.intake.counters.logins.one_more();
         self.more().login = Some(login.clone());
-        if let Err(reply) = self.has_room_for(&login) {
+        if let Err(reply) = self.has_room_with_login() {
             self.hang_up(&reply);
             return first(Step::Close);
         }

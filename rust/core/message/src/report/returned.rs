@@ -9,13 +9,12 @@ use angarium_nouns::DsnReturn;
 use super::{Action, Form, Original, Report};
 use crate::body::{has_8bit, has_line_over};
 use crate::line::{HARD_WIDTH, push};
+use crate::transfer;
 
 /// Larger originals come back as their header. Postfix: `bounce_size_limit` is 50,000.
 pub const MAX_RETURNED: usize = 50_000;
 /// What is returned of a header, cut at a line; the same bound.
 pub const MAX_RETURNED_HEADER: usize = 50_000;
-/// RFC 2045 6.7: encoded lines have at most 76 characters.
-const ENCODED_WIDTH: usize = 76;
 
 pub fn goes_back_whole(report: &Report<'_>, utf8: bool) -> bool {
     let Some(body) = report.original.body else { return false };
@@ -47,7 +46,7 @@ pub fn write(original: &Original<'_>, form: Form, out: &mut Vec<u8>) {
     };
     push(out, format_args!("Content-Type: {kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"));
     if encoding == "quoted-printable" {
-        write_quoted(header, out);
+        transfer::write_quoted_printable(header, out);
     } else {
         out.extend_from_slice(header);
     }
@@ -64,31 +63,4 @@ fn cut_at_line(header: &[u8], limit: usize) -> &[u8] {
     }
     let end = memchr::memrchr(b'\n', &header[..limit]).map_or(limit, |lf| lf + 1);
     &header[..end]
-}
-
-/// Quoted-printable (RFC 2045 6.7) of lines that end with CRLF.
-fn write_quoted(text: &[u8], out: &mut Vec<u8>) {
-    let mut column = 0;
-    let mut rest = text;
-    while let Some((&byte, behind)) = rest.split_first() {
-        if rest.starts_with(b"\r\n") {
-            out.extend_from_slice(b"\r\n");
-            (column, rest) = (0, &rest[2..]);
-            continue;
-        }
-        let at_end = behind.is_empty() || behind.starts_with(b"\r\n");
-        let plain = matches!(byte, b'!'..=b'<' | b'>'..=b'~') || (matches!(byte, b' ' | b'\t') && !at_end);
-        let width = if plain { 1 } else { 3 };
-        if column + width >= ENCODED_WIDTH {
-            out.extend_from_slice(b"=\r\n");
-            column = 0;
-        }
-        if plain {
-            out.push(byte);
-        } else {
-            push(out, format_args!("={byte:02X}"));
-        }
-        column += width;
-        rest = behind;
-    }
 }

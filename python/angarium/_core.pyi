@@ -158,7 +158,7 @@ def forged_results(message: bytes, ids: Sequence[str], /) -> list[tuple[int, int
 def merged_results(message: bytes, id: str, /) -> str | None:
     """What the Authentication-Results fields of `id` say together, for a seal; None if there are none."""
 
-# --- engine (rust/python/src/engine.rs) ---------------------------------------------------------------------------
+# --- engine (rust/python/src/engine) --------------------------------------------------------------------------------
 
 @final
 class Body(Buffer):
@@ -1261,7 +1261,7 @@ class SmtpClient:
     def data_to_send(self) -> bytes:
         """What is to be written now; each byte is given once."""
 
-# --- queue (rust/python/src/queue.rs) -----------------------------------------------------------------------------
+# --- queue (rust/python/src/queue) ----------------------------------------------------------------------------------
 
 _Priority: TypeAlias = Literal["urgent", "high", "normal", "bulk"]
 _State: TypeAlias = Literal["waiting", "held", "leased", "owing"]

@@ -1,31 +1,38 @@
 """The engine as Python sees it: `Bridge` (Trio's side), the tables that cross it, settings compiled into policy."""
 
 from .bridge import FLAGS, Bridge, Content, Ticket, accepted
-from .policy import CLASSES, PHASES, TLS_DEMANDS, compile_policy
-from .supervision import supervise
-from .tables import (
+from .listings import (
     Accepted,
-    Allowance,
-    Certificate,
-    Certificates,
     Claims,
-    ClientCertificate,
-    Commit,
     Control,
     Controlled,
-    Decision,
-    Edit,
     Entry,
-    Expiry,
     Figures,
     FollowerPlace,
     Found,
     Histogram,
+    JournalPage,
+    Predicate,
+    Recovered,
+    Refused,
+    Rule,
+    Stopped,
+)
+from .policy import CLASSES, PHASES, TLS_DEMANDS, compile_policy
+from .supervision import supervise
+from .tables import (
+    Allowance,
+    Certificate,
+    Certificates,
+    ClientCertificate,
+    Commit,
+    Decision,
+    Edit,
+    Expiry,
     Hook,
     Hooks,
     Identity,
     Journal,
-    JournalPage,
     Limits,
     Listener,
     ListenerLimits,
@@ -37,17 +44,12 @@ from .tables import (
     PlanHost,
     PlanLogin,
     Policy,
-    Predicate,
     Rate,
-    Recovered,
-    Refused,
     Reports,
     RetryTable,
     Route,
     RouteTagRule,
-    Rule,
     ScramKeys,
-    Stopped,
     Submission,
     SubmittedRecipient,
     SubmittedVariant,

@@ -15,9 +15,8 @@ import trio
 
 from .. import _core
 from ..errors import EngineError
-from .tables import (
+from .listings import (
     Accepted,
-    Certificates,
     Claims,
     Control,
     Controlled,
@@ -25,16 +24,19 @@ from .tables import (
     FollowerPlace,
     Found,
     JournalPage,
+    Predicate,
+    Recovered,
+    Refused,
+    Rule,
+    Stopped,
+)
+from .tables import (
+    Certificates,
     NoRoute,
     Outcome,
     Plan,
     Policy,
-    Predicate,
-    Recovered,
-    Refused,
     Route,
-    Rule,
-    Stopped,
     Submission,
 )
 

@@ -6,110 +6,20 @@ noise of the machine beside them. Rows run their servers one after the other, `R
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
-import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
 
-from .mail import Load, Result, Sink, run, wait_for_port
-from .servers import Absent, Aiosmtpd, Angarium, Haraka, Null, Postfix, Starter
+from .front import added, idle_tls, tls
+from .mail import Flood, Load, send, wait_for_port
+from .rows import Row, Scale, measure, ratio
+from .servers import Aiosmtpd, Angarium, Haraka, Null, Postfix
 
-ROOT = Path(__file__).resolve().parents[2]
-REPEATS = 3
-SINK_PORT = 2600
 HOOK = """async def message(envelope):
     return None
 """
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of RESULTS.md. `wanted` is the least (or most) that the project holds itself to; None: reported."""
-
-    case: str
-    figure: str
-    value: float | None
-    wanted: float | None = None
-    at_most: bool = False
-    noise: str = ""
-    detail: str = ""
-
-    @property
-    def verdict(self) -> str:
-        if self.value is None:
-            return "not run"
-        if self.wanted is None:
-            return "reported"
-        good = self.value <= self.wanted if self.at_most else self.value >= self.wanted
-        return "holds" if good else "SHORT"
-
-
-@dataclass
-class Figures:
-    """The runs of one server under one load."""
-
-    runs: list[Result] = field(default_factory=list)
-
-    @property
-    def rate(self) -> float:
-        return statistics.median(run.rate for run in self.runs)
-
-    @property
-    def cpu(self) -> float:
-        return statistics.median(run.cpu_per_thousand for run in self.runs)
-
-    @property
-    def noise(self) -> str:
-        return f"{statistics.median(run.noise.percent for run in self.runs):.0f} %"
-
-    @property
-    def trouble(self) -> str:
-        return next((run.trouble for run in self.runs if not run.ok), "")
-
-    def __str__(self) -> str:
-        text = f"{self.rate:,.0f}/s, {self.cpu:.3f} CPU s per 1,000"
-        return f"{text}, NOT OK: {self.trouble}" if self.trouble else text
-
-
-def measure(starter: Starter, load: Load, *, relay: bool = False, repeats: int = REPEATS) -> Figures | None:
-    """Runs one server under one load; None when the peer is not installed (says so on standard error)."""
-    figures = Figures()
-    sink = Sink(SINK_PORT) if relay else None
-    try:
-        with starter(relay_to=SINK_PORT if relay else None) as server:
-            warm = Load(min(200, load.messages), load.sessions, load.size, load.reuse)
-            run(warm, server.port, server.account, sink)
-            for _ in range(repeats):
-                figures.runs.append(run(load, server.port, server.account, sink))
-    except Absent as absent:
-        print(f"left out: {absent}", file=sys.stderr)
-        return None
-    finally:
-        if sink is not None:
-            sink.close()
-    return figures
-
-
-def ratio(ours: float, theirs: Figures | None, get: str) -> float | None:
-    return ours / getattr(theirs, get) if theirs else None
-
-
-class Scale:
-    """How many messages a case sends: enough to measure, or few enough for a smoke run."""
-
-    def __init__(self, *, smoke: bool) -> None:
-        self.smoke = smoke
-        self.repeats = 1 if smoke else REPEATS
-
-    def messages(self, full: int) -> int:
-        return max(200, full // 50) if self.smoke else full
 
 
 def accept(scale: Scale) -> Iterable[Row]:
@@ -173,9 +83,9 @@ def pipelined(scale: Scale) -> Iterable[Row]:
     """Durable accept by our own generator, which pipelines: how well the groups fill."""
     messages = scale.messages(200_000)
     with Angarium(relay_to=None) as server:
-        flood(server.port, 100, scale.messages(20_000), 4_096)
+        flood(server.port, Flood(scale.messages(20_000), sessions=100))
         before, cpu = server.metrics(), server.account.cpu()
-        rate = flood(server.port, 100, messages, 4_096)
+        rate = messages / flood(server.port, Flood(messages, sessions=100))
         after, cpu = server.metrics(), server.account.cpu() - cpu
     groups = after["angarium_commit_groups_total"] - before["angarium_commit_groups_total"]
     case = "durable accept, own pipelining generator, 100 sessions, 4 KiB"
@@ -202,7 +112,7 @@ def restart(scale: Scale) -> Iterable[Row]:
     entries = scale.messages(1_000_000)
     with Angarium(relay_to=None) as server:
         empty = server.account.memory()
-        flood(server.port, 100, entries, 300)
+        flood(server.port, Flood(entries, sessions=100, size=300))
         grown = server.account.memory() - empty
         server.end(signal.SIGKILL)
         start = time.monotonic()
@@ -219,14 +129,12 @@ def restart(scale: Scale) -> Iterable[Row]:
     yield Row(case, "seconds from start to taking mail", seconds, 10, at_most=True, detail=detail)
 
 
-def flood(port: int, sessions: int, messages: int, size: int) -> float:
-    """Messages a second of our generator (rust/engine/examples/flood.rs)."""
-    program = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "examples" / "flood"
-    command = [program, port, sessions, messages, size]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600, check=False)
-    if done.returncode:
-        raise SystemExit(f"flood failed: {done.stderr.strip()}")
-    return float(done.stdout.split()[0])
+def flood(port: int, load: Flood) -> float:
+    """Seconds that the load takes; raises when it fails."""
+    seconds, _, trouble = send(load, port)
+    if trouble:
+        raise SystemExit(f"flood failed: {trouble}")
+    return seconds
 
 
 CASES = {
@@ -236,5 +144,8 @@ CASES = {
     "hook": hook,
     "pipelined": pipelined,
     "idle": idle,
+    "tls": tls,
+    "added": added,
+    "idle-tls": idle_tls,
     "restart": restart,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from .machine import Account, Noise, process_cpu
 
+ROOT = Path(__file__).resolve().parents[2]
 BACKLOG = 1000
 # A run that takes longer than this has hung.
 LIMIT_SECONDS = 180
@@ -35,6 +37,18 @@ class Load:
         shape = ["-s", str(self.sessions), "-m", str(self.messages), "-l", str(self.size), "-C", "20"]
         ends = ["-f", "sender@load.example", "-t", "recipient@sink.example"]
         return [program("smtp-source"), *shape, *reuse, *ends, f"127.0.0.1:{port}"]
+
+
+@dataclass(frozen=True)
+class Flood(Load):
+    """What our own generator sends (rust/engine/examples/flood): it pipelines, and takes `options` as it says."""
+
+    options: tuple[str, ...] = ()
+
+    def command(self, port: int) -> list[str]:
+        target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+        numbers = (port, self.sessions, self.messages, self.size)
+        return [str(target / "release" / "examples" / "flood"), *map(str, numbers), *self.options]
 
 
 @dataclass(frozen=True)
@@ -93,13 +107,14 @@ def refuse_taken_port(name: str, port: int) -> None:
             raise SystemExit(f"{name}: something listens on 127.0.0.1:{port} already, perhaps left over; end it first")
 
 
-def wait_for_port(port: int, *, seconds: float = 30) -> None:
+def wait_for_port(port: int, *, seconds: float = 30, opening: bytes = b"") -> None:
     """Returns when something accepts and greets on 127.0.0.1:`port`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
             with socket.create_connection(("127.0.0.1", port), 1) as sock:
                 sock.settimeout(3)
+                sock.sendall(opening)
                 if sock.recv(200):
                     sock.sendall(b"QUIT\r\n")
                     return

@@ -24,6 +24,7 @@ from .machine import Account
 from .mail import program, refuse_taken_port, wait_for_port
 
 STOP_SECONDS = 20
+COMMAND = str(Path(sys.executable).parent / "angarium")
 
 
 class Absent(Exception):  # noqa: N818
@@ -37,19 +38,21 @@ class Server:
     port = 0
     # One that does not start is named and left out.
     is_peer = True
+    # What a client must say before the server greets.
+    opening = b""
 
     def __init__(self, *, relay_to: int | None) -> None:
         self.relay_to = relay_to
         self.folder = Path(tempfile.mkdtemp(prefix=f"angarium-bench-{self.name}-"))
         self.folder.chmod(0o755)
-        self.account = Account(self.name)
+        self.account = Account(f"{self.name}_{self.port}")
 
     def start(self) -> None:
         refuse_taken_port(self.name, self.port)
         self.prepare()
         self.launch()
         try:
-            wait_for_port(self.port)
+            wait_for_port(self.port, opening=self.opening)
         except SystemExit as error:
             if self.is_peer:
                 raise Absent(f"{self.name}: {error}") from None
@@ -116,21 +119,36 @@ def try_kill(pid: int, sign: signal.Signals) -> None:
 
 
 class Angarium(Server):
-    """The bundled server. `hook`: the text of a policy file whose functions are asked."""
+    """The bundled server.
+
+    `hook`: the text of a policy file whose functions are asked. `certificate`: (chain, key) to show. `login`: (name,
+    password) of an account. `listen`: further lines of its listener.
+    """
 
     name = "angarium"
     port = 2530
     is_peer = False
 
-    def __init__(self, *, relay_to: int | None, hook: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        relay_to: int | None,
+        hook: str = "",
+        certificate: tuple[Path, Path] | None = None,
+        login: tuple[str, str] | None = None,
+        listen: str = "",
+        port: int = 2530,
+    ) -> None:
+        self.port = port
         super().__init__(relay_to=relay_to)
-        self.hook = hook
+        self.hook, self.certificate, self.login, self.listen = hook, certificate, login, listen
+        self.opening = b"PROXY UNKNOWN\r\n" if "proxy_networks" in listen else b""
 
     def prepare(self) -> None:
         smarthost = self.relay_to or 9  # discard: nothing listens there, and nothing is sent while suspended
         parts = [
             f'[server]\nhostname = "mx.load.example"\ndata = {json.dumps(str(self.folder / "data"))}\n',
-            f'[[listen]]\naddress = "127.0.0.1:{self.port}"\nprofile = "relay"\n',
+            f'[[listen]]\naddress = "127.0.0.1:{self.port}"\nprofile = "relay"\n{self.listen}\n',
             '[relay]\nnetworks = ["127.0.0.0/8"]\n',
             f'[smarthost]\nhost = "[127.0.0.1]"\nport = {smarthost}\n',
             f'[control]\naddress = "127.0.0.1:{self.port + 1}"\n',
@@ -140,7 +158,15 @@ class Angarium(Server):
         if self.hook:
             (self.folder / "policy.py").write_text(self.hook)
             parts.append('[hooks]\nfile = "policy.py"\n')
-        (self.folder / "angarium.toml").write_text("\n".join(parts))
+        if self.certificate:
+            chain, key = map(str, self.certificate)
+            parts.append(f"[[tls.certificate]]\nchain = {json.dumps(chain)}\nkey = {json.dumps(key)}\n")
+        config = self.folder / "angarium.toml"
+        config.write_text("\n".join(parts))
+        if self.login:
+            name, password = self.login
+            command = [COMMAND, "user", "add", name, "--config", str(config)]
+            subprocess.run(command, input=password, text=True, capture_output=True, check=True)
 
     def metrics(self) -> dict[str, float]:
         """The figures that have no labels, by name."""
@@ -149,15 +175,18 @@ class Angarium(Server):
         return {name: float(value) for name, _, value in (line.partition(" ") for line in lines if line[:1] != "#")}
 
     def launch(self) -> None:
-        command = str(Path(sys.executable).parent / "angarium")
-        self.spawn([command, "serve", "--config", str(self.folder / "angarium.toml")])
+        self.spawn([COMMAND, "serve", "--config", str(self.folder / "angarium.toml")])
 
 
 class Postfix(Server):
-    """An own instance of Debian's Postfix with its defaults."""
+    """An own instance of Debian's Postfix with its defaults. `certificate`: (chain, key) to show."""
 
     name = "postfix"
     port = 2540
+
+    def __init__(self, *, relay_to: int | None, certificate: tuple[Path, Path] | None = None) -> None:
+        super().__init__(relay_to=relay_to)
+        self.certificate = certificate
 
     def prepare(self) -> None:
         try:
@@ -190,6 +219,9 @@ class Postfix(Server):
         }
         if self.relay_to is None:
             settings["smtpd_recipient_restrictions"] = "check_client_access static:HOLD, permit"
+        if self.certificate:
+            chain, key = self.certificate
+            settings |= {"smtpd_tls_security_level": "may", "smtpd_tls_cert_file": chain, "smtpd_tls_key_file": key}
         text = "".join(f"{key} = {value}\n" for key, value in settings.items())
         (self.folder / "etc" / "main.cf").write_text(text)
         (self.folder / "etc" / "master.cf").write_text(self.services())
@@ -206,6 +238,7 @@ class Postfix(Server):
         lines += ["flush unix n - n 1000? 0 flush", "proxymap unix - - n - - proxymap", "smtp unix - - n - - smtp"]
         lines += ["relay unix - - n - - smtp", "showq unix n - n - - showq", "error unix - - n - - error"]
         lines += ["retry unix - - n - - error", "anvil unix - - n - 1 anvil", "scache unix - - n - 1 scache"]
+        lines += ["tlsmgr unix - - n 1000? 1 tlsmgr"]
         return "\n".join([*lines, "postlog unix-dgram n - n - 1 postlogd", ""])
 
     def launch(self) -> None:

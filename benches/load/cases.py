@@ -45,12 +45,15 @@ def accept(scale: Scale) -> Iterable[Row]:
 
 
 def accept_large(scale: Scale) -> Iterable[Row]:
-    """Durable accept of 100 KiB messages."""
+    """Durable accept of 100 KiB messages, and what smtp-source can send at all: smtp-sink keeps nothing."""
     case = "durable accept, 20 sessions, 100 KiB, one per connection"
-    ours = measure(Angarium, Load(scale.messages(5_000), size=102_400), repeats=scale.repeats)
+    load = Load(scale.messages(5_000), size=102_400)
+    ceiling = measure(Null, load, repeats=scale.repeats)
+    ours = measure(Angarium, load, repeats=scale.repeats)
     theirs = measure(Postfix, Load(scale.messages(1_500), size=102_400), repeats=scale.repeats)
     assert ours is not None
     yield Row(case, "times postfix", ratio(ours.rate, theirs, "rate"), 8, noise=ours.noise, detail=f"{ours}; {theirs}")
+    yield Row(case, "share of the ceiling", ratio(ours.rate, ceiling, "rate"), noise=ours.noise, detail=str(ceiling))
 
 
 def relay(scale: Scale) -> Iterable[Row]:

@@ -11,7 +11,9 @@ from collections.abc import Collection
 from .. import settings as site
 from .tables import (
     Allowance,
+    Authentication,
     Commit,
+    Dns,
     Expiry,
     Hook,
     Hooks,
@@ -65,6 +67,8 @@ def compile_policy(settings: site.Settings, *, hooks: Collection[str] = ()) -> P
             journal_wait=int(settings.spool.journal_wait),
         ),
         logins=logins(settings.logins),
+        dns=dns(settings.dns),
+        authentication=Authentication(id=settings.authentication.id),
     )
 
 
@@ -90,6 +94,7 @@ def listener(row: site.Listen) -> Listener:
         mechanisms=tuple(row.auth),
         senders=row.senders,
         complete=row.complete,
+        authenticate=row.authenticate,
         proxy_networks=tuple(str(network) for network in row.proxy_networks),
         xclient_networks=tuple(str(network) for network in row.xclient_networks),
         greet_delay=int(row.greet_delay),
@@ -111,6 +116,11 @@ def allowance(given: site.Allowance) -> Allowance:
 
 def logins(given: site.Logins) -> Logins:
     return Logins(**{name: int(getattr(given, name)) for name in Logins.__struct_fields__})
+
+
+def dns(given: site.Dns) -> Dns:
+    figures = {name: int(getattr(given, name)) for name in Dns.__struct_fields__ if name != "servers"}
+    return Dns(servers=tuple(str(server) for server in given.servers), **figures)
 
 
 def tag_rule(row: site.Tag) -> RouteTagRule:

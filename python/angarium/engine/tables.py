@@ -17,6 +17,7 @@ ListenProfile = Literal["mx", "submission", "submissions", "relay", "lmtp"]
 TlsUse = Literal["off", "offered", "required", "implicit"]
 LoginUse = Literal["off", "offered", "required"]
 SenderRule = Literal["any", "envelope", "header"]
+Judges = Literal["off", "strangers", "all"]
 
 
 class Allowance(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -67,6 +68,8 @@ class Listener(Struct, frozen=True, kw_only=True, omit_defaults=True):
     senders: SenderRule | None = None
     # Date and Message-ID are added when missing.
     complete: bool | None = None
+    # Whose senders are judged: nobody's, those of clients that we do not know, everybody's.
+    authenticate: Judges | None = None
     # Must begin with a PROXY header; nobody else may.
     proxy_networks: tuple[str, ...] = ()
     xclient_networks: tuple[str, ...] = ()
@@ -206,6 +209,26 @@ class Journal(Struct, frozen=True, kw_only=True):
     best_effort_bytes: int
 
 
+class Dns(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """policy::DnsPolicy: `192.0.2.1:53`, empty for the system's; milliseconds."""
+
+    servers: tuple[str, ...] = ()
+    timeout: int = 3_000
+    lifetime: int = 12_000
+    cache: int = 50_000
+    min_ttl: int = 30_000
+    max_ttl: int = 86_400_000
+    hold_down: int = 30_000
+    queries: int = 200
+
+
+class Authentication(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """policy::Authentication: what is done about who sent a message."""
+
+    # In Authentication-Results; empty: the hostname.
+    id: str = ""
+
+
 class Policy(Struct, frozen=True, kw_only=True):
     """policy::Policy: everything that needs no judgement while mail flows, swapped whole."""
 
@@ -227,6 +250,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     commit: Commit
     generation: int = 0
     logins: Logins = Logins()
+    dns: Dns = Dns()
+    authentication: Authentication = Authentication()
 
 
 # --- verdicts, submissions, outcomes: rust/engine/src/tables.rs ----------------------------------------------------

@@ -20,6 +20,7 @@ from .kinds import (
 from .reading import Problem, check, first_run, load, locate, starter
 from .tables import (
     CATCH_ALL,
+    Authentication,
     Certificate,
     Control,
     Delivery,
@@ -45,6 +46,7 @@ __all__ = [
     "PROFILES",
     "AddressPattern",
     "Allowance",
+    "Authentication",
     "Certificate",
     "Control",
     "Delivery",

@@ -89,6 +89,8 @@ class Face(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     senders: Literal["any", "envelope", "header"] = BY_PROFILE
     # Add Date and Message-ID when they are missing (RFC 6409 8).
     complete: bool = BY_PROFILE
+    # Whose senders are judged: off; strangers (neither trusted nor on this machine); all.
+    authenticate: Literal["off", "strangers", "all"] = BY_PROFILE
     # Networks that must send a PROXY header (v1 or v2); from others one is refused.
     proxy_networks: tuple[Network, ...] = BY_PROFILE
     # Networks that may say XCLIENT and XFORWARD.
@@ -154,6 +156,7 @@ FOR_ALL: Mapping[str, Any] = MappingProxyType({
     "auth": (),
     "senders": "any",
     "complete": False,
+    "authenticate": "off",
     "proxy_networks": (),
     "xclient_networks": (),
     "greet_delay": Duration(0),
@@ -171,7 +174,7 @@ FOR_ALL: Mapping[str, Any] = MappingProxyType({
 SUBMISSION: Mapping[str, Any] = MappingProxyType({"login": "required", "senders": "envelope", "complete": True})
 PROFILES: Mapping[str, Mapping[str, Any]] = MappingProxyType({
     # The world sends to us.
-    "mx": {},
+    "mx": {"authenticate": "strangers"},
     # RFC 6409 on port 587: people and programs hand in new mail.
     "submission": {**SUBMISSION, "tls": "required"},
     # The same with TLS from the first octet (RFC 8314 7.3), port 465.

@@ -168,6 +168,13 @@ class Dns(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     trust_ad: bool = False
 
 
+class Authentication(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[authentication]: what becomes of mail by who sent it."""
+
+    # Our name in Authentication-Results (RFC 8601 2.5). Empty: our hostname.
+    id: str = ""
+
+
 class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[delivery.retry]: the waits before each new try, by reason; the last one repeats."""
 
@@ -336,6 +343,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tag: tuple[Tag, ...] = ()
     smarthost: Smarthost | None = None
     dns: Dns = Dns()
+    authentication: Authentication = Authentication()
     delivery: Delivery = Delivery()
     reports: Reports = Reports()
     limits: Limits = Limits()

@@ -119,6 +119,11 @@ impl Judge {
         &self.chain
     }
 
+    /// How many signatures there are to verify, those of a chain included.
+    pub fn signatures(&self) -> usize {
+        self.candidates.len() + 2 * self.chain.instances
+    }
+
     pub fn answer(&mut self, question: Question, answer: Answer) {
         self.known.learn(question, answer);
     }

@@ -69,8 +69,13 @@ pub fn value(report: &Report, authserv_id: &str) -> String {
 
 /// The whole field with its CRLF, folded.
 pub fn field(report: &Report, authserv_id: &str) -> Vec<u8> {
+    field_of(&value(report, authserv_id))
+}
+
+/// The same of a value that was written already.
+pub fn field_of(value: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
-    Line::new(&mut out, "Authentication-Results", false).words(&value(report, authserv_id)).end();
+    Line::new(&mut out, "Authentication-Results", false).words(value).end();
     out
 }
 

@@ -169,6 +169,12 @@ counters! {
         limited_by_network,
         limited_by_login,
         limited_by_tenant,
+        /// Messages whose senders were judged.
+        judged,
+        /// Questions put to name servers, those that failed, and those that were answered from memory.
+        dns_questions,
+        dns_failures,
+        dns_remembered,
     }
     now {
         sessions,
@@ -187,6 +193,8 @@ counters! {
         group_size: GROUP_BOUNDS,
         /// Waiting for hooks.
         ask_time: TIME_BOUNDS,
+        /// Judging the senders, waiting for DNS included.
+        judge_time: TIME_BOUNDS,
     }
 }
 

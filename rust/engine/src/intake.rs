@@ -16,9 +16,11 @@ use crate::asks::Asks;
 use crate::clock::Clock;
 use crate::committer::Committer;
 use crate::counters::Counters;
+use crate::dns::Dns;
 use crate::event::Event;
 use crate::logins::Logins;
 use crate::policy::compiled::Compiled;
+use crate::pool::Pool;
 use crate::session::budget::Budget;
 use crate::session::registry::Registry;
 use crate::stress::Stress;
@@ -54,6 +56,9 @@ pub struct Intake {
     pub traffic: Arc<Traffic>,
     pub logins: Logins,
     pub stress: Stress,
+    pub dns: Arc<Dns>,
+    /// Where senders are judged when it takes long.
+    pub judging: Pool,
 }
 
 impl Intake {

@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::committer::{Committer, GroupBounds, Keep};
 use crate::counters::Counters;
 use crate::delivery::{self, Delivery, DeliverySettings};
+use crate::dns::Dns;
 use crate::event::Event;
 use crate::faults::{FaultKind, Faults};
 use crate::intake::Intake;
@@ -32,6 +33,7 @@ use crate::journal::Journal;
 use crate::logins::Logins;
 use crate::policy::compiled::Compiled;
 use crate::policy::{Policy, PolicyError};
+use crate::pool::Pool;
 use crate::session::budget::Budget;
 use crate::session::registry::Registry;
 use crate::stress::Stress;
@@ -158,6 +160,7 @@ impl Running {
         self.intake.committer.set_bounds(bounds(table));
         self.intake.budget.set_limit(table.limits.bytes_in_flight);
         self.intake.ledger.set_policy(ledger_policy(table));
+        self.intake.dns.set_policy(&table.dns);
         self.journal.set_wait(Duration::from_millis(table.commit.journal_wait));
         self.with_delivery(|delivery| delivery.set_settings(delivery_settings(table)));
     }
@@ -255,13 +258,17 @@ fn build_runtime(workers: usize) -> io::Result<Runtime> {
 
 /// Half as many threads as work on sessions: a flood of handshakes leaves the rest of the machine to the others.
 fn build_shakers(workers: usize) -> io::Result<Runtime> {
-    let cores = if workers > 0 { workers } else { std::thread::available_parallelism().map_or(1, usize::from) };
     Builder::new_multi_thread()
-        .worker_threads((cores / 2).max(1))
+        .worker_threads((cores(workers) / 2).max(1))
         .enable_all()
         .thread_name("angarium-tls")
         .on_thread_start(block_signals)
         .build()
+}
+
+/// How many things are done at the same time.
+fn cores(workers: usize) -> usize {
+    if workers > 0 { workers } else { std::thread::available_parallelism().map_or(1, usize::from) }
 }
 
 fn build_intake(parts: &Parts, counters: Arc<Counters>, handshakes: Handle) -> Intake {
@@ -273,6 +280,8 @@ fn build_intake(parts: &Parts, counters: Arc<Counters>, handshakes: Handle) -> I
         committer: Arc::new(Committer::new(bounds(table), parts.clock, counters.clone())),
         events: parts.events.clone(),
         asks: Asks::new(parts.events.clone(), parts.clock, counters.clone()),
+        dns: Dns::new(&table.dns, parts.clock, counters.clone()),
+        judging: Pool::new(cores(parts.workers)),
         counters,
         admission: Arc::new(Admission::default()),
         budget: Budget::new(table.limits.bytes_in_flight),

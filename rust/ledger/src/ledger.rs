@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use angarium_nouns::{IdSource, MessageId, Millis};
-use angarium_spool::{BodyFile, BodyWriter, Disk, Family, Spool, SpoolSettings};
+use angarium_spool::{BodyFile, BodyReader, BodyWriter, Disk, Family, ReadError, Spool, SpoolSettings};
 
 use crate::error::{CommitError, FaultKind, OpenError};
 use crate::maintain::Upkeep;
@@ -207,6 +207,11 @@ impl Ledger {
     /// A file for a body that is too large for a record. Dropped unfinished it is removed.
     pub fn new_body(&self, id: MessageId) -> Result<BodyWriter, CommitError> {
         Ok(self.spool.new_body(id)?)
+    }
+
+    /// A finished body, to be looked at before its message is kept. Touches the disk.
+    pub fn read_body(&self, file: &BodyFile) -> Result<BodyReader, ReadError> {
+        self.spool.read_body(file)
     }
 
     /// Removes the file of a message that was refused after its body was complete. Touches the disk.

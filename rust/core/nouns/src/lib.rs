@@ -12,6 +12,7 @@ pub mod names;
 pub mod outcome;
 pub mod record;
 pub mod reply;
+pub mod verdicts;
 
 pub use address::{Address, AddressError, ReversePath};
 pub use domain::{Domain, DomainError, Host};
@@ -19,6 +20,7 @@ pub use envelope::{BodyType, Class, DsnNotify, DsnReturn};
 pub use id::{IdSource, Lsn, MessageId, RecipientId};
 pub use outcome::{Judgement, Outcome, Phase, Reason, Scope};
 pub use reply::{EnhancedCode, Reply, ReplyError};
+pub use verdicts::Verdicts;
 
 /// Unix time in milliseconds.
 pub type Millis = u64;

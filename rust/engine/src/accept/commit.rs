@@ -5,6 +5,7 @@ use std::os::fd::RawFd;
 use angarium_ledger::{CommitError, Incoming};
 use angarium_nouns::record::ContentHead;
 use angarium_nouns::{Millis, Reply};
+use serde_bytes::ByteBuf;
 
 use super::{Answer, Message};
 use crate::committer::Kept;
@@ -53,6 +54,7 @@ fn record(message: Message, received: Millis) -> Result<(Incoming, Option<Charge
         idempotency: message.idempotency,
         policy_generation: message.policy.generation,
         variants: message.variants,
+        authentication: message.verdicts.map_or_else(ByteBuf::new, |verdicts| verdicts.encode().into()),
         ..ContentHead::default()
     };
     let prepared = Incoming::prepare(head, &recipients, message.body);

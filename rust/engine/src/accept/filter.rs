@@ -6,9 +6,10 @@
 
 use std::sync::Arc;
 
+use angarium_auth::results;
 use angarium_ledger::Body;
 use angarium_nouns::envelope::Class;
-use angarium_nouns::record::{EntryState, Recipient, Variant};
+use angarium_nouns::record::{EntryState, Recipient};
 use angarium_nouns::{Address, Reason, Reply};
 
 use super::{Guest, Message, received_field};
@@ -142,7 +143,7 @@ fn apply_to_message(message: &mut Message, verdict: &Verdict) {
         message.campaign.clone_from(campaign);
     }
     if !verdict.edits.is_empty() {
-        message.variants = vec![Variant { edits: verdict.edits.clone(), ..Variant::default() }];
+        message.edit(&verdict.edits);
     }
     let like = message.recipients.first().map(|guest| guest.record.clone()).unwrap_or_default();
     for address in verdict.add_recipients.iter().filter_map(|text| Address::parse(text).ok()) {
@@ -162,7 +163,12 @@ fn replace_body(intake: &Intake, message: &mut Message, content: &[u8]) {
     message.front = bytes.len();
     bytes.extend_from_slice(content);
     let replaced = std::mem::replace(&mut message.body, Body::Inline(bytes));
+    let is_in_front = !matches!(replaced, Body::File(_));
     intake.drop_body(replaced);
+    if let Some(verdicts) = message.verdicts.as_ref().filter(|_| is_in_front) {
+        let field = results::field_of(&verdicts.results);
+        message.put_on_top(&field);
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! that ends it. Sessions come here behind the final dot, submissions with their bytes; both get an [`Answer`].
 //! Nothing is acknowledged here that is not durable (S1). What makes a stage fail is its reply.
 
+mod authenticate;
 mod commit;
 mod filter;
 mod origin;
@@ -17,9 +18,10 @@ use std::sync::Arc;
 use angarium_ledger::{Body, BodyFile};
 use angarium_nouns::envelope::{BodyType, Class, DsnReturn};
 use angarium_nouns::record::{Recipient, SessionFacts, Variant};
-use angarium_nouns::{Address, EnhancedCode, MessageId, Millis, Reply, ReversePath};
+use angarium_nouns::{Address, EnhancedCode, MessageId, Millis, Reply, ReversePath, Verdicts};
 use serde_bytes::ByteBuf;
 
+use crate::delivery::render;
 use crate::intake::Intake;
 use crate::logins::Login;
 use crate::policy::compiled::Compiled;
@@ -68,6 +70,8 @@ pub struct Message {
     pub refused: Vec<(u32, Reply)>,
     /// The login whose addresses From and Sender are held to.
     pub held_to: Option<Arc<Login>>,
+    /// What was found out about who sent it; `None`: it was not judged.
+    pub verdicts: Option<Box<Verdicts>>,
     /// Since when it is on its way, microseconds of the clock.
     pub begun: u64,
 }
@@ -116,7 +120,11 @@ pub async fn accept(intake: &Intake, message: Box<Message>, peer: RawFd) -> Answ
 async fn stages(intake: &Intake, message: Box<Message>, peer: RawFd) -> Result<Answer, Reply> {
     let message = stamp::stamp(intake, message)?;
     // expand: aliases and lists take their place here.
-    // authenticate: SPF, DKIM, DMARC, ARC.
+    let message = if authenticate::is_wanted(&message) {
+        Box::pin(authenticate::authenticate(intake, message)).await?
+    } else {
+        message
+    };
     let message = if message.policy.table.hooks.message.is_some() {
         Box::pin(filter::filter(intake, message)).await?
     } else {
@@ -184,12 +192,34 @@ impl Message {
             each: false,
             refused: Vec::new(),
             held_to: None,
+            verdicts: None,
             begun: 0,
         }
     }
 
     pub fn sender_text(&self) -> &str {
         self.sender.as_ref().map_or("", Address::as_str)
+    }
+
+    /// Puts fields on top of all that stand in front. A body in a file stays as it is: its fields come in front of it
+    /// whenever it is rendered.
+    pub fn put_on_top(&mut self, fields: &[u8]) {
+        match &mut self.body {
+            Body::Inline(bytes) => drop(bytes.splice(0..0, fields.iter().copied())),
+            Body::Parts(parts) => parts.insert(0, fields.to_vec()),
+            Body::File(_) => return self.edit(&[(render::ADD, ByteBuf::from(fields))]),
+        }
+        self.front += fields.len();
+    }
+
+    /// Header edits in front of those that there are, in every variant.
+    pub fn edit(&mut self, edits: &[(u8, ByteBuf)]) {
+        if self.variants.is_empty() {
+            self.variants.push(Variant::default());
+        }
+        for variant in &mut self.variants {
+            variant.edits.splice(0..0, edits.iter().cloned());
+        }
     }
 
     fn body_file(&self) -> Option<BodyFile> {

@@ -10,8 +10,8 @@ use angarium_message::edit::{kept, ranges_of};
 use angarium_nouns::record::{ContentHead, Recipient, Variant};
 
 /// Header edit kinds of a variant.
-const ADD: u8 = 0;
-const REMOVE: u8 = 1;
+pub const ADD: u8 = 0;
+pub const REMOVE: u8 = 1;
 
 /// Bytes in front, then the stored body from `from` on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -62,6 +62,12 @@ impl Compiled {
         })
     }
 
+    /// Our name in Authentication-Results (RFC 8601 2.5).
+    pub fn authserv_id(&self) -> &str {
+        let own = &self.table.authentication.id;
+        if own.is_empty() { &self.table.hostname } else { own }
+    }
+
     pub fn face(&self, listener: u16) -> Option<&Arc<Face>> {
         self.faces.get(usize::from(listener))
     }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::PolicyError;
 use super::networks::Networks;
+use super::{Judges, PolicyError};
 
 /// Which server face a listening socket shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -179,6 +179,8 @@ pub struct Listener {
     pub senders: Option<SenderRule>,
     /// Date and Message-ID are added when missing (RFC 6409 8).
     pub complete: Option<bool>,
+    /// Whose mail the stage *authenticate* judges.
+    pub authenticate: Option<Judges>,
 
     /// Must begin with a PROXY header (v1 or v2); nobody else may.
     pub proxy_networks: Vec<String>,
@@ -228,6 +230,7 @@ impl Default for Listener {
             mechanisms: Vec::new(),
             senders: None,
             complete: None,
+            authenticate: None,
             proxy_networks: Vec::new(),
             xclient_networks: Vec::new(),
             greet_delay: 0,
@@ -249,6 +252,7 @@ pub struct ProfileRow {
     pub login: LoginUse,
     pub senders: SenderRule,
     pub complete: bool,
+    pub authenticate: Judges,
     pub lmtp: bool,
     /// DELIVERBY, FUTURERELEASE, MT-PRIORITY are for senders whom we know.
     pub known_senders: bool,
@@ -262,6 +266,7 @@ impl Profile {
             login: LoginUse::Off,
             senders: SenderRule::Any,
             complete: false,
+            authenticate: Judges::Strangers,
             lmtp: false,
             known_senders: false,
         };
@@ -271,6 +276,7 @@ impl Profile {
             login: LoginUse::Required,
             senders: SenderRule::Envelope,
             complete: true,
+            authenticate: Judges::Off,
             known_senders: true,
             ..MX
         };
@@ -278,8 +284,8 @@ impl Profile {
             Self::Mx => MX,
             Self::Submission => SUBMISSION,
             Self::Submissions => ProfileRow { tls: TlsUse::Implicit, ..SUBMISSION },
-            Self::Relay => ProfileRow { known_senders: true, ..MX },
-            Self::Lmtp => ProfileRow { tls: TlsUse::Off, lmtp: true, ..MX },
+            Self::Relay => ProfileRow { known_senders: true, authenticate: Judges::Off, ..MX },
+            Self::Lmtp => ProfileRow { tls: TlsUse::Off, lmtp: true, authenticate: Judges::Off, ..MX },
         }
     }
 }
@@ -299,6 +305,10 @@ impl Listener {
 
     pub fn completes(&self) -> bool {
         self.complete.unwrap_or(self.profile.row().complete)
+    }
+
+    pub fn judges(&self) -> Judges {
+        self.authenticate.unwrap_or(self.profile.row().authenticate)
     }
 
     pub(super) fn check(&self, number: usize) -> Result<(), PolicyError> {

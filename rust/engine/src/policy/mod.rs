@@ -5,13 +5,17 @@
 //! what sessions read. A field that is left out has its default, an unknown field is an error, and so is a value
 //! out of its range: [`Policy::decode`] says where and why. Times are milliseconds, sizes bytes.
 
+pub mod authentication;
 pub mod compiled;
+mod dns;
 mod face;
 pub mod listener;
 pub mod networks;
 
 use serde::{Deserialize, Serialize};
 
+pub use authentication::{Authentication, Judges};
+pub use dns::DnsPolicy;
 pub use listener::{
     Allowance, ClientCertificates, Listener, ListenerLimits, LoginUse, NewlineMode, Profile, SenderRule, TlsUse,
     TlsVersion,
@@ -49,6 +53,8 @@ pub struct Policy {
     pub hooks: Hooks,
     pub commit: Commit,
     pub logins: Logins,
+    pub dns: DnsPolicy,
+    pub authentication: Authentication,
 }
 
 /// All conditions given must hold. Patterns: `user@example.org`, `@example.org`, `@.example.org` (below it), `*`.
@@ -363,6 +369,8 @@ impl Default for Policy {
             hooks: Hooks::default(),
             commit: Commit::default(),
             logins: Logins::default(),
+            dns: DnsPolicy::default(),
+            authentication: Authentication::default(),
         }
     }
 }
@@ -410,6 +418,7 @@ impl Policy {
         if let Some((path, _, why)) = rules.iter().find(|(_, good, _)| !good) {
             return Err(PolicyError::new(*path, *why));
         }
+        self.dns.check()?;
         self.listeners.iter().enumerate().try_for_each(|(n, listener)| listener.check(n))?;
         self.retry.iter().enumerate().try_for_each(|(n, table)| table.check(n))
     }

@@ -6,19 +6,13 @@
 
 use aws_lc_rs::digest::Digest;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{
     ED25519, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, RSA_PKCS1_SHA256,
     UnparsedPublicKey,
 };
 
-use rsa::pkcs1::DecodeRsaPrivateKey;
-use rsa::pkcs8::{DecodePrivateKey, EncodePublicKey};
-use rsa::rand_core::{CryptoRng, RngCore};
-use rsa::traits::PublicKeyParts;
-use rsa::{Pkcs1v15Sign, RsaPrivateKey};
-
+use crate::short::ShortKey;
 use crate::tags::{self, TagError, Tags};
 
 /// RFC 8301 3.2: verifiers must not take less.
@@ -198,7 +192,7 @@ fn element(der: &[u8], kind: u8) -> Option<(&[u8], &[u8])> {
 pub enum SigningKey {
     Rsa(Box<KeyPair>),
     /// 1024 to 2047 bits, which RFC 8301 3.2 still lets sign; for old zones only.
-    Short(Box<RsaPrivateKey>),
+    Short(ShortKey),
     Ed25519(Box<Ed25519KeyPair>),
 }
 
@@ -248,13 +242,12 @@ impl SigningKey {
     }
 
     fn short(der: &[u8]) -> Result<Self, SigningKeyError> {
-        let key = RsaPrivateKey::from_pkcs8_der(der).ok().or_else(|| RsaPrivateKey::from_pkcs1_der(der).ok());
-        let key = key.ok_or(SigningKeyError::Rejected)?;
-        let bits = key.n().bits();
+        let key = ShortKey::from_der(der).ok_or(SigningKeyError::Rejected)?;
+        let bits = key.bits();
         if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits) {
             return Err(SigningKeyError::Size(bits));
         }
-        Ok(Self::Short(Box::new(key)))
+        Ok(Self::Short(key))
     }
 
     fn ed25519<E>(pair: Result<Ed25519KeyPair, E>) -> Result<Self, SigningKeyError> {
@@ -292,7 +285,7 @@ impl SigningKey {
     pub fn bits(&self) -> usize {
         match self {
             Self::Rsa(pair) => pair.public_modulus_len() * 8,
-            Self::Short(key) => key.n().bits(),
+            Self::Short(key) => key.bits(),
             Self::Ed25519(_) => 256,
         }
     }
@@ -305,10 +298,7 @@ impl SigningKey {
                 let bytes = der.map_or_else(|_| pair.public_key().as_ref().to_vec(), |der| der.as_ref().to_vec());
                 ("rsa", bytes)
             }
-            Self::Short(key) => {
-                let der = key.to_public_key().to_public_key_der();
-                ("rsa", der.map_or_else(|_| Vec::new(), |der| der.as_bytes().to_vec()))
-            }
+            Self::Short(key) => ("rsa", key.public_der().unwrap_or_default()),
             Self::Ed25519(pair) => ("ed25519", pair.public_key().as_ref().to_vec()),
         };
         format!("v=DKIM1; k={kind}; p={}", base64_simd::STANDARD.encode_to_string(&bytes))
@@ -323,49 +313,14 @@ impl SigningKey {
                 signed.map_err(|_| SigningKeyError::Failed)?;
                 Ok(signature)
             }
-            // Blinded, so that the time it takes tells nothing of the key.
             Self::Short(key) => {
-                let scheme = Pkcs1v15Sign { hash_len: Some(32), prefix: SHA256_INFO.into() };
-                let signed = key.sign_with_rng(&mut Blinding(SystemRandom::new()), scheme, digest.as_ref());
-                signed.map_err(|_| SigningKeyError::Failed)
+                let digest = digest.as_ref().try_into().map_err(|_| SigningKeyError::Failed)?;
+                key.sign(digest).ok_or(SigningKeyError::Failed)
             }
             Self::Ed25519(pair) => Ok(pair.sign(digest.as_ref()).as_ref().to_vec()),
         }
     }
 }
-
-/// RFC 8017 9.2: what stands before a SHA-256 digest.
-const SHA256_INFO: [u8; 19] =
-    [0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20];
-
-/// The crypto library's chance in the shape that the other library wants.
-struct Blinding(SystemRandom);
-
-impl RngCore for Blinding {
-    fn next_u32(&mut self) -> u32 {
-        let mut bytes = [0; 4];
-        self.fill_bytes(&mut bytes);
-        u32::from_le_bytes(bytes)
-    }
-
-    fn next_u64(&mut self) -> u64 {
-        let mut bytes = [0; 8];
-        self.fill_bytes(&mut bytes);
-        u64::from_le_bytes(bytes)
-    }
-
-    fn fill_bytes(&mut self, bytes: &mut [u8]) {
-        // It fails only where the system has no chance to give, and then bytes stay zero: blinding is lost, not the key.
-        let _ = self.0.fill(bytes);
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), rsa::rand_core::Error> {
-        self.fill_bytes(bytes);
-        Ok(())
-    }
-}
-
-impl CryptoRng for Blinding {}
 
 fn pem_content(text: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(text).ok()?;
@@ -405,6 +360,32 @@ mod tests {
             assert!(!public.verifies(&digest(&SHA256, b"Hello"), &signature));
             assert_eq!((public.algorithm, public.bits), (key.algorithm(), key.bits()));
         }
+    }
+
+    /// A key of 1024 bits that was made for this test and signs nothing else.
+    const SHORT: &str = include_str!("../tests/keys/rsa1024.pem");
+
+    #[test]
+    fn short_keys_sign_too() {
+        let key = SigningKey::parse(SHORT.as_bytes()).unwrap();
+        assert!(matches!(key, SigningKey::Short(_)));
+        let public = PublicKey::parse(key.record().as_bytes(), MAX_RSA_BITS).unwrap();
+        assert_eq!((public.bits, key.bits(), key.algorithm()), (1024, 1024, Algorithm::RsaSha256));
+        let threads: Vec<Vec<u8>> = std::thread::scope(|scope| {
+            let sign = || (0..50).map(|_| key.sign(&digest(&SHA256, b"hello")).unwrap()).max().unwrap();
+            let running: Vec<_> = (0..4).map(|_| scope.spawn(sign)).collect();
+            running.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        assert!(threads.iter().all(|signature| public.verifies(&digest(&SHA256, b"hello"), signature)));
+        assert!(!public.verifies(&digest(&SHA256, b"Hello"), &threads[0]));
+    }
+
+    #[test]
+    fn keys_under_1024_bits_are_refused() {
+        let der = SHORT.replacen("\nMIIC", "\nMIID", 1);
+        assert!(matches!(SigningKey::parse(der.as_bytes()), Err(SigningKeyError::Rejected)));
+        let tiny = include_str!("../tests/keys/rsa768.pem");
+        assert!(matches!(SigningKey::parse(tiny.as_bytes()), Err(SigningKeyError::Size(768))));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! What is not known yet is asked for in batches, and the check runs again with the answers; [`inspection`] puts all
 //! checks of one message side by side. Nothing here looks anything up, waits, or knows the time but as an argument.
 //! Work is bounded by named constants: questions, signatures, signed fields, ARC sets, key sizes.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod arc;
 pub mod author;
@@ -17,6 +17,7 @@ pub mod inspection;
 pub mod iprev;
 pub mod key;
 pub mod results;
+mod short;
 pub mod spf;
 pub mod tags;
 

@@ -189,6 +189,9 @@ class Credentials:
     def certificate(self) -> bytes:
         """external: the client certificate, DER; it was checked against the client CA."""
 
+def verdict_words() -> dict[str, list[str]]:
+    """Every method of judging with its results: what a row of `policy::Authentication` may name."""
+
 @final
 class Ask:
     """A hook must judge: answer with `Engine.answer(ask.ask, verdict)` before `deadline`, else the default holds."""
@@ -231,6 +234,9 @@ class Ask:
     @property
     def body(self) -> Body | None:
         """message only: the content as received (before our trace is added)."""
+    @property
+    def verdicts(self) -> bytes:
+        """message: nouns::Verdicts, MessagePack; empty: the sender was not judged."""
     @property
     def credentials(self) -> Credentials | None:
         """auth only."""

@@ -56,6 +56,8 @@ class Received(Struct, frozen=True, kw_only=True):
     campaign: str
     successor: str
     recovered: bool
+    # What its sender was found to be, as "spf=pass dmarc=fail action=tag"; empty: it was not judged.
+    verdicts: str = ""
 
 
 class Settled(Struct, frozen=True, kw_only=True):
@@ -208,7 +210,7 @@ FACTS: dict[int, tuple[Callable[..., Fact], tuple[tuple[str, Reading], ...]]] = 
     1: (Received, (
         ("at", plain), ("id", printed), ("size", plain), ("class_", word(CLASSES)), ("sender", text),
         ("first", plain), ("recipients", texts), ("peer", text), ("tenant", text), ("campaign", text),
-        ("successor", word(SUCCESSORS)), ("recovered", plain),
+        ("successor", word(SUCCESSORS)), ("recovered", plain), ("verdicts", text),
     )),
     2: (Settled, (
         ("at", plain), ("id", printed), ("number", plain), ("state", word(STATES)), ("due", plain),
@@ -233,7 +235,7 @@ FACTS: dict[int, tuple[Callable[..., Fact], tuple[tuple[str, Reading], ...]]] = 
 
 Kind = Literal["received", "settled", "slept", "controlled", "lost", "followed", "gap", "claimed"]
 # Fields at the end of a record that those of earlier versions lack.
-ADDED: dict[int, int] = {2: 1}
+ADDED: dict[int, int] = {1: 1, 2: 1}
 TAGS: dict[str, int] = {
     "received": 1, "settled": 2, "slept": 3, "controlled": 4, "lost": 5, "followed": 6, "gap": 7,
     "claimed": 8,

@@ -48,6 +48,10 @@ COUNTS = {
     "connections": Name("angarium_connections", "Connections taken"),
     "connections_refused": Name("angarium_connections_refused", "Connections turned away"),
     "groups": Name("angarium_commit_groups", "Commit groups of the content log"),
+    "judged": Name("angarium_judged", "Messages whose senders were judged"),
+    "dns_questions": Name("angarium_dns_questions", "Questions of the engine to name servers"),
+    "dns_failures": Name("angarium_dns_failures", "Questions of the engine that no server answered"),
+    "dns_remembered": Name("angarium_dns_remembered", "Questions of the engine answered from memory"),
     "journal_groups": Name("angarium_journal_groups", "Commit groups of the journal"),
 }
 GAUGES = {
@@ -64,6 +68,7 @@ HISTOGRAMS = {
     "commit_time": Name("angarium_commit_seconds", "From the committer's queue to durable"),
     "sync_time": Name("angarium_sync_seconds", "One write of the log with its sync"),
     "group_size": Name("angarium_group_size", "Messages of one commit group"),
+    "judge_time": Name("angarium_judge_seconds", "Judging the sender of a message, waiting for DNS included"),
     "ask_time": Name("angarium_ask_seconds", "Waiting for hooks"),
     "accept_to_delivered": Name("angarium_accept_to_delivered_seconds", "From the answer to the delivery"),
 }
@@ -124,6 +129,7 @@ class Metrics(Collector):
         figures = self._bridge.figures()
         yield from counts(figures.counts)
         yield from gauges(figures.now)
+        yield verdicts(figures.verdicts)
         yield from (histogram(key, figures.histograms[key]) for key in sorted(figures.histograms))
         yield from self._derived(figures)
         yield from self._loop()
@@ -183,6 +189,17 @@ def gauges(figures: dict[str, int]) -> Iterator[Metric]:
             name = GAUGES.get(key, Name(f"angarium_{key}", key.replace("_", " ")))
             yield gauge(name.name, name.help, figures[key])
     yield states
+
+
+def verdicts(figures: dict[str, dict[str, int]]) -> Metric:
+    """What senders were found to be, and what was done about it."""
+    family = CounterMetricFamily(
+        "angarium_verdicts", "Messages by what was found out about their senders", labels=["method", "result"]
+    )
+    for method in sorted(figures):
+        for result, count in sorted(figures[method].items()):
+            family.add_metric([method, result], count)
+    return family
 
 
 def histogram(key: str, figures: Histogram) -> Metric:

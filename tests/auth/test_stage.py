@@ -5,9 +5,13 @@ from __future__ import annotations
 from email import message_from_bytes
 from pathlib import Path
 
+import pytest
 from angarium.auth import parse_results
+from angarium.engine import Control, Predicate
+from angarium.journal import Received, facts_of
+from angarium.settings import Authentication, Forwarders, Hooks, Relay
 
-from .world import BAD, MAIL, signed, world
+from .world import BAD, MAIL, OTHERS, World, sealed, signed, world
 
 
 def results(message: bytes, id: str = "mx.here.test") -> dict[str, str]:
@@ -48,3 +52,113 @@ async def test_fields_in_our_name_are_taken_out(tmp_path: Path) -> None:
             # From a body in a file all fields of the name go.
             assert len(fields) == (1 if large else 2), fields
             assert results(message)["dkim"] == "pass" and "dmarc=fail" not in fields[0]
+
+
+async def received(site: World) -> list[Received]:
+    """What the journal says of messages that came in."""
+    page = await site.server.journal.read(kinds=("received",))
+    return [fact for fact in facts_of(page) if isinstance(fact, Received)]
+
+
+def rows(**given: object) -> Authentication:
+    return Authentication(id="mx.here.test", **given)  # type: ignore[arg-type]
+
+
+SOFT = MAIL.replace(b"example.org", b"soft.test")
+EVIL = {"ip": BAD, "helo": "mx.evil.test"}
+LIST = {**EVIL, "sender": "l@list.test"}
+TWICE = MAIL.replace(b"Subject", b"From: x@example.org\r\nSubject", 1)
+
+
+@pytest.mark.parametrize(
+    ("table", "message", "session", "reply"),
+    [
+        ({"actions": {"spf=fail": "reject"}}, signed(), EVIL, "550 5.7.23"),
+        ({"actions": {"dkim=fail": "reject"}}, signed().replace(b"Good", b"Evil"), {}, "550 5.7.20"),
+        ({"actions": {"spf=fail": "reject", "dkim=none": "reject"}}, MAIL, EVIL, "550 5.7.26"),
+        ({"actions": {"iprev=permerror": "reject"}}, MAIL, {"ip": "192.0.2.77"}, "550 5.7.25"),
+        ({"actions": {"spf=permerror": "reject"}}, MAIL, {"sender": "a@twice.test"}, "550 5.7.24"),
+        ({"actions": {"spf=softfail": "defer"}}, SOFT, {**EVIL, "sender": "a@soft.test"}, "451 4.7.23"),
+        ({"actions": {"dmarc=fail": "reject"}}, MAIL, EVIL, "550 5.7.1"),
+        ({"honour_dmarc": True}, MAIL, EVIL, "550 5.7.1"),
+        ({"honour_dmarc": True}, signed(), EVIL, "250"),
+        ({"actions": {"finding=repeated-from": "reject"}}, TWICE, {}, "550 5.6.0"),
+        ({"actions": {"finding=any": "reject"}}, TWICE, {}, "550 5.6.0"),
+        ({"actions": {"finding=nul": "reject"}}, TWICE, {}, "250"),
+        # DNS that fails puts off where it decides, and nowhere else.
+        ({}, MAIL, {"sender": "a@broken.test"}, "451 4.7.24"),
+        ({}, signed(), {"sender": "a@broken.test"}, "250"),
+        ({"actions": {"spf=fail": "tag"}}, signed(), {"sender": "a@broken.test"}, "451 4.7.24"),
+        ({"actions": {"spf=temperror": "none"}}, MAIL, {"sender": "a@broken.test"}, "250"),
+        ({}, MAIL.replace(b"example.org", b"x.broken.test"), {"sender": ""}, "451 4.4.3"),
+        # Known forwarders, by their address, their name, their own SPF, and sealers are excused.
+        ({"honour_dmarc": True, "forwarders": Forwarders(networks=(BAD + "/32",))}, MAIL, EVIL, "250"),
+        ({"honour_dmarc": True, "forwarders": Forwarders(domains=(".forwarder.test",))}, MAIL, EVIL, "250"),
+        ({"honour_dmarc": True, "forwarders": Forwarders(domains=("list.test",))}, MAIL, LIST, "250"),
+        ({"honour_dmarc": True, "forwarders": Forwarders(domains=("evil.test",))}, MAIL, EVIL, "550 5.7.1"),
+        ({"honour_dmarc": True, "sealers": ("sealer.test",)}, sealed("pass"), EVIL, "250"),
+        ({"honour_dmarc": True, "sealers": ("sealer.test",)}, sealed("fail"), EVIL, "550 5.7.1"),
+        ({"honour_dmarc": True, "sealers": ("other.test",)}, sealed("pass"), EVIL, "550 5.7.1"),
+    ],
+)  # fmt: skip
+async def test_the_table(
+    tmp_path: Path, table: dict[str, object], message: bytes, session: dict[str, str], reply: str
+) -> None:
+    async with world(tmp_path, records=OTHERS, authentication=rows(**table)) as site:
+        said = await site.send(message, **session)
+    assert said.startswith(reply), said
+
+
+async def test_a_hold_keeps_it_back_and_says_why(tmp_path: Path) -> None:
+    async with world(tmp_path, authentication=rows(honour_dmarc=True, actions={"spf=softfail": "tag"})) as site:
+        assert (await site.send(SOFT, **EVIL, sender="a@soft.test")).startswith("250")
+        found = await site.server.bridge.find(Predicate(all=True))
+        (entry,) = found.entries
+        assert (entry.state, entry.reason) == ("held", "policy")
+        await site.server.bridge.control(Control(kind="release", where=Predicate(all=True), by="test", why="test"))
+        message = message_from_bytes(await site.arrived())
+        assert message["X-Angarium-Policy"] == "quarantine; dmarc=fail p=quarantine"
+        (fact,) = await received(site)
+        assert fact.verdicts == "iprev=pass helo=none spf=softfail dkim=none arc=none dmarc=fail action=quarantine"
+        figures = site.server.bridge.figures().verdicts
+        assert figures["spf"]["softfail"] == figures["action"]["quarantine"] == 1
+        assert b'angarium_verdicts_total{method="dmarc",result="fail"} 1.0' in site.server.metrics.text()
+
+
+async def test_a_hook_sees_the_results(tmp_path: Path) -> None:
+    file = tmp_path / "policy.py"
+    file.write_text(
+        "from angarium.policy import add_header\n"
+        "async def message(message):\n"
+        "    found = message.verdicts\n"
+        "    return add_header('X-Seen', f'{found.spf} {found.dmarc} {found.author}')\n"
+    )
+    async with world(tmp_path, hooks=Hooks(file=str(file))) as site:
+        await site.send(signed())
+        message = message_from_bytes(await site.arrived())
+    assert message["X-Seen"] == "pass pass example.org" and message["Authentication-Results"]
+
+
+async def test_who_is_known_is_not_judged(tmp_path: Path) -> None:
+    async with world(tmp_path, relay=Relay(networks=(BAD,)), authentication=rows(honour_dmarc=True)) as site:
+        assert (await site.send(MAIL, **EVIL)).startswith("250")
+        assert message_from_bytes(await site.arrived())["Authentication-Results"] is None
+        assert site.zone.queries.total() == 0
+
+
+async def test_answers_are_asked_once_and_by_tcp_where_they_are_long(tmp_path: Path) -> None:
+    async with world(tmp_path, records="s1._domainkey.example.org ! TRUNCATED") as site:
+        for _ in range(3):
+            await site.send(signed())
+            assert results(await site.arrived())["dkim"] == "pass"
+        asked = site.zone.queries
+        # Once over UDP and once more over TCP.
+        assert asked["s1._domainkey.example.org.", "TXT"] == 2
+        assert set(asked.values()) == {1, 2}
+
+
+async def test_the_table_is_read_again(tmp_path: Path) -> None:
+    async with world(tmp_path) as site:
+        assert (await site.send(MAIL, **EVIL)).startswith("250")
+        site.policy(authentication=rows(honour_dmarc=True))
+        assert (await site.send(MAIL, **EVIL)).startswith("550")

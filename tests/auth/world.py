@@ -12,13 +12,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
-from angarium.auth import DkimKey, DkimSigner, sign
+from angarium.auth import DkimKey, DkimSigner, seal, sign
+from angarium.engine import compile_policy
 from angarium.server import Running
 from angarium.settings import Authentication, Dns, Duration, Listen, ListenAddress, Local, Mailbox, NameServer
+from msgspec.structs import replace
 
 from tests.house import running, settings
 from tests.routing.zone import Zone
 
+SEAL = DkimKey(DkimKey.generate("ed25519").encode())
 KEY = DkimKey(DkimKey.generate("rsa-2048").encode())
 SIGNER = DkimSigner(KEY, domain="example.org", selector="s1")
 GOOD, BAD = "192.0.2.1", "198.51.100.9"
@@ -37,6 +40,23 @@ broken.test ! SERVFAIL
 _dmarc.broken.test ! SERVFAIL
 """
 MAIL = b"From: Alice <alice@example.org>\r\nTo: bob@here.test\r\nSubject: hello\r\n\r\nGood morning.\r\n"
+
+
+# Those who hand on mail of others, and one whose records are wrong.
+OTHERS = f"""
+list.test 60 TXT "v=spf1 ip4:198.51.100.0/24 -all"
+twice.test 60 TXT "v=spf1 -all"
+twice.test 60 TXT "v=spf1 +all"
+s1._domainkey.sealer.test 60 TXT "{SEAL.record.replace(";", chr(92) + ";")}"
+"""
+
+
+def sealed(dmarc: str) -> bytes:
+    """A message that was changed on its way by sealer.test, which says what DMARC had been before."""
+    seen = f"sealer.test; spf=pass; dmarc={dmarc} header.from=example.org"
+    message = seal(MAIL, SEAL, domain="sealer.test", selector="s1", results=seen, resolver=lambda *_: ("nxdomain", []))
+    assert message is not None
+    return message
 
 
 def signed(message: bytes = MAIL) -> bytes:
@@ -68,6 +88,11 @@ class World:
             client.rcpt("bob@here.test")
             code, text = client.data(message)
             return f"{code} {text.decode()}"
+
+    def policy(self, **tables: object) -> None:
+        """Other tables from now on, as a reload has them."""
+        given = replace(self.server.settings, **tables)
+        self.server.bridge.set_policy(compile_policy(given))
 
     async def arrived(self) -> bytes:
         """The only message in the mailbox, as it lies there, with CRLF."""

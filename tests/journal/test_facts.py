@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from angarium import journal
 from angarium.journal import Claimed, Controlled, Lost, Received, Settled, Strange, fact_of
+from msgspec.structs import replace
 
 ID = (7).to_bytes(16, "big")
 PRINTED = "0" * 25 + "7"
@@ -57,7 +58,8 @@ def test_the_other_kinds() -> None:
 
 
 def test_later_versions_are_read_as_far_as_they_are_known() -> None:
-    assert read([*RECEIVED, "new"]) == read(RECEIVED)
+    judged = read([*RECEIVED, 3])
+    assert read([*RECEIVED, 3, "new"]) == judged == replace(read(RECEIVED), verdicts="user unknown")
     assert read([8, 1, ID, 7, 2]) == Claimed(lsn=9, at=1, id=PRINTED, control=7, claim="required")
     assert read([99, 1, 2]) == Strange(lsn=9, tag=99)
     unknown = read([*SETTLED[:11], 200, *SETTLED[12:]])

@@ -176,6 +176,19 @@ HOPS = [
         ("[delivery]\nexpire = '5 parsecs'\n", ["delivery.expire: '5 parsecs' is not a time; it takes a time like"]),
         ("[delivery]\nrate = 'fast'\n", ["delivery.rate: 'fast' is not a rate; it takes a rate like"]),
         ("[delivery.retry]\ndns = []\n", ["delivery.retry.dns: a wait is missing or zero"]),
+        (
+            "[authentication.actions]\n'spf=fale' = 'tag'\n'sfp=fail' = 'tag'\n'dmarc=temperror' = 'reject'\n",
+            [
+                "authentication.actions.\"spf=fale\": spf never says 'fale'; it says none, neutral, pass, fail",
+                'authentication.actions."sfp=fail": \'sfp\' is no method; a row is "method=result", with arc, dkim',
+                'authentication.actions."dmarc=temperror": a failure of DNS is for now',
+            ],
+        ),
+        (
+            "[authentication.actions]\n'spf=fail' = 'drop'\n",
+            ["authentication.actions: 'drop' is not known here; known here: none, tag, quarantine, defer, reject"],
+        ),
+        ("[authentication]\nid = 'us; dmarc=pass'\n", ["authentication.id: this is no name"]),
         ("[limits]\nmemory = 'lots'\n", ["limits.memory: 'lots' is not a size; it takes a size like"]),
         ("[limits]\nsessions = '9'\n", ["limits.sessions: this is a text; it takes a whole number"]),
         ("[relay]\nnetworks = ['10.0.0.1/8']\n", ["relay.networks[0]: '10.0.0.1/8' is an address inside 10.0.0.0/8"]),

@@ -26,6 +26,7 @@ from .verdicts import (
     IprevVerdict,
     Report,
     SpfVerdict,
+    Verdicts,
 )
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "SpfVerdict",
     "Status",
     "SyncResolver",
+    "Verdicts",
     "check",
     "check_sync",
     "find_resolver",

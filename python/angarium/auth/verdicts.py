@@ -7,6 +7,30 @@ from collections.abc import Iterator
 import msgspec
 
 
+class Verdicts(msgspec.Struct, frozen=True, array_like=True):
+    """nouns::Verdicts: what the server found and did, as it is kept with the message. Empty: not tried."""
+
+    iprev: str = ""
+    helo: str = ""
+    spf: str = ""
+    # Of all signatures together: pass if one passes.
+    dkim: str = ""
+    arc: str = ""
+    dmarc: str = ""
+    # What the author's domain asks for mail that fails DMARC: none, quarantine, reject.
+    disposition: str = ""
+    # The domain in From.
+    author: str = ""
+    # The value of our Authentication-Results field.
+    results: str = ""
+    # Names as in `angarium.message.scan(data).findings`.
+    findings: tuple[str, ...] = ()
+    # What the policy did, the rows that led to it, and why failures were not held against it (forwarder, sealer).
+    action: str = ""
+    reasons: tuple[str, ...] = ()
+    excused: str = ""
+
+
 class SpfVerdict(msgspec.Struct, frozen=True):
     """RFC 7208: may the address send for `domain`? `identity` is "mailfrom" or "helo"."""
 

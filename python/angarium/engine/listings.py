@@ -181,3 +181,5 @@ class Figures(Struct, frozen=True):
     counts: dict[str, int] = field(default_factory=dict)
     now: dict[str, int] = field(default_factory=dict)
     histograms: dict[str, Histogram] = field(default_factory=dict)
+    # By method, by result: what senders were found to be.
+    verdicts: dict[str, dict[str, int]] = field(default_factory=dict)

@@ -68,7 +68,7 @@ def compile_policy(settings: site.Settings, *, hooks: Collection[str] = ()) -> P
         ),
         logins=logins(settings.logins),
         dns=dns(settings.dns),
-        authentication=Authentication(id=settings.authentication.id),
+        authentication=authentication(settings.authentication),
     )
 
 
@@ -121,6 +121,17 @@ def logins(given: site.Logins) -> Logins:
 def dns(given: site.Dns) -> Dns:
     figures = {name: int(getattr(given, name)) for name in Dns.__struct_fields__ if name != "servers"}
     return Dns(servers=tuple(str(server) for server in given.servers), **figures)
+
+
+def authentication(given: site.Authentication) -> Authentication:
+    return Authentication(
+        id=given.id,
+        honour_dmarc=given.honour_dmarc,
+        actions=dict(given.actions),
+        forwarder_networks=tuple(str(network) for network in given.forwarders.networks),
+        forwarder_domains=tuple(str(domain) for domain in given.forwarders.domains),
+        sealers=tuple(str(domain) for domain in given.sealers),
+    )
 
 
 def tag_rule(row: site.Tag) -> RouteTagRule:

@@ -18,6 +18,7 @@ TlsUse = Literal["off", "offered", "required", "implicit"]
 LoginUse = Literal["off", "offered", "required"]
 SenderRule = Literal["any", "envelope", "header"]
 Judges = Literal["off", "strangers", "all"]
+Action = Literal["none", "tag", "quarantine", "defer", "reject"]
 
 
 class Allowance(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -227,6 +228,12 @@ class Authentication(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     # In Authentication-Results; empty: the hostname.
     id: str = ""
+    honour_dmarc: bool = False
+    # `method=result` to what is done.
+    actions: dict[str, Action] = field(default_factory=dict)
+    forwarder_networks: tuple[str, ...] = ()
+    forwarder_domains: tuple[str, ...] = ()
+    sealers: tuple[str, ...] = ()
 
 
 class Policy(Struct, frozen=True, kw_only=True):

@@ -16,13 +16,17 @@ import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from .. import _core
+from ..auth import Verdicts
 from ..engine import CLASSES, Edit, Verdict
 from ..errors import HookError
 
 FIELD_NAME = re.compile(r"[!-9;-~]+")
 # Octets in which `Message.header` looks; no sane header section is larger.
 HEADER_LIMIT = 262_144
+VERDICTS = msgspec.msgpack.Decoder(Verdicts)
 
 
 class Connection:
@@ -175,6 +179,12 @@ class Message(Envelope):
     def size(self) -> int:
         """Octets of the content."""
         return self._ask.size
+
+    @property
+    def verdicts(self) -> Verdicts | None:
+        """What its sender was found to be; None: nobody judged it (we know the client)."""
+        octets = self._ask.verdicts
+        return VERDICTS.decode(octets) if octets else None
 
     @property
     def content(self) -> memoryview:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from .. import _core
 from .faces import Listen
 from .hops import Hop
 from .kinds import LONGEST_SOCKET, Mailbox
@@ -25,6 +26,8 @@ Finding = tuple[str, str, str]
 MODE = re.compile(r"0?[0-7]{3}")
 # A reply code, perhaps with the enhanced one that it stands for (RFC 3463 2).
 REPLY_KEY = re.compile(r"[245][0-5][0-9]( [245]\.[0-9]{1,3}\.[0-9]{1,3})?")
+# RFC 8601 2.5: what every site writes is a domain name.
+AUTHSERV_ID = re.compile(r"[A-Za-z0-9._-]{1,253}")
 VARIABLE = re.compile(r"\{([^{}]*)\}")
 VARIABLES = ("hostname", "id", "text")
 # RFC 5321 4.5.3.1.5: a reply line has 512 octets at most, with its codes and line end.
@@ -39,7 +42,7 @@ NEEDED = {"dovecot": "socket", "http": "url"}
 
 def contradictions(settings: Settings) -> Iterator[Finding]:
     """All of them, in the order of the file's sections."""
-    for check_rows in (listen_rows, tls_rows, login_rows, way_rows, folder_rows, number_rows):
+    for check_rows in (listen_rows, tls_rows, login_rows, authentication_rows, way_rows, folder_rows, number_rows):
         yield from check_rows(settings)
 
 
@@ -149,6 +152,21 @@ def login_rows(settings: Settings) -> Iterator[Finding]:
     yield from absent("logins.token_file", given.token_file)
     if not 100 <= given.deadline <= 120_000:
         yield "logins.deadline", "the number is out of range", "it takes 100ms to 2m"
+
+
+def authentication_rows(settings: Settings) -> Iterator[Finding]:
+    known = _core.verdict_words()
+    for row, action in settings.authentication.actions.items():
+        key = f'authentication.actions."{row}"'
+        method, _, word = row.partition("=")
+        if method not in known:
+            yield key, f"{method!r} is no method", 'a row is "method=result", with ' + ", ".join(known)
+        elif word not in known[method]:
+            yield key, f"{method} never says {word!r}", "it says " + ", ".join(known[method])
+        elif word == "temperror" and action == "reject":
+            yield key, "a failure of DNS is for now and refuses nobody for good", 'it takes "defer" at most'
+    if settings.authentication.id and not AUTHSERV_ID.fullmatch(settings.authentication.id):
+        yield "authentication.id", "this is no name for Authentication-Results", "it takes a host name of yours"
 
 
 def url_rows(url: str) -> Iterator[Finding]:

@@ -23,6 +23,8 @@ TIME_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|min|[smhdw])\s*", re.IGNORECASE)
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]i?b|b?)", re.IGNORECASE)
 RATE = re.compile(r"(\d+)\s*/\s*(\d*)\s*(min|[smhd])", re.IGNORECASE)
 LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+# In milliseconds; the engine reckons in 64 bits.
+LONGEST = 1_000 * 366 * 86_400_000
 MAILBOX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
 
 
@@ -34,7 +36,7 @@ class Duration(int):
     @classmethod
     def parse(cls, given: object) -> Self:
         if isinstance(given, int | float) and not isinstance(given, bool) and given >= 0:
-            return cls(round(given * 1_000))
+            return cls.bounded(given * 1_000, given)
         if not isinstance(given, str) or not given.strip():
             raise ValueError(f"{given!r} is not a time")
         total, at, text = 0.0, 0, given.strip()
@@ -44,7 +46,14 @@ class Duration(int):
                 raise ValueError(f"{given!r} is not a time")
             total += float(part[1]) * UNITS_OF_TIME[part[2].lower()]
             at = part.end()
-        return cls(round(total))
+        return cls.bounded(total, given)
+
+    @classmethod
+    def bounded(cls, milliseconds: float, given: object) -> Self:
+        """Also what is no number any more is too long."""
+        if not milliseconds <= LONGEST:
+            raise ValueError(f"{given!r} is longer than a thousand years")
+        return cls(round(milliseconds))
 
     @property
     def seconds(self) -> float:

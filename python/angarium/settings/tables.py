@@ -168,11 +168,27 @@ class Dns(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     trust_ad: bool = False
 
 
+class Forwarders(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[authentication.forwarders]: who hands on mail of others; SPF, DKIM and DMARC are not held against it."""
+
+    networks: tuple[Network, ...] = ()
+    # By the name of the client's address, its SPF or its DKIM, where that passed.
+    domains: tuple[DomainPattern, ...] = ()
+
+
 class Authentication(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[authentication]: what becomes of mail by who sent it."""
 
     # Our name in Authentication-Results (RFC 8601 2.5). Empty: our hostname.
     id: str = ""
+    # Hold or refuse what fails DMARC when the domain of the author asks for it.
+    honour_dmarc: bool = False
+    # "method=result" to what is done about it, such as "spf=fail" or "finding=repeated-from". Unnamed: nothing, but
+    # failures of DNS put the message off where they decide.
+    actions: dict[str, Literal["none", "tag", "quarantine", "defer", "reject"]] = field(default_factory=dict)
+    forwarders: Forwarders = Forwarders()
+    # Domains whose ARC seals are believed: what passed DMARC there is not held to fail here.
+    sealers: tuple[DomainPattern, ...] = ()
 
 
 class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

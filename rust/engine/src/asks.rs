@@ -94,6 +94,8 @@ pub struct Question {
     pub recipients: Vec<String>,
     pub size: u64,
     pub view: Option<View>,
+    /// message: [`angarium_nouns::Verdicts`] as it is kept; empty: the sender was not judged.
+    pub verdicts: Vec<u8>,
     /// auth only.
     pub credentials: Option<Box<Credentials>>,
 }

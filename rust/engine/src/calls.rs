@@ -245,6 +245,7 @@ impl Engine {
         let mut all = intake.counters.figures();
         figures::add_ledger(&mut all, &intake.ledger.stats(self.clock().now()));
         running.with_delivery(|delivery| figures::add_delivery(&mut all, delivery.counters()));
+        intake.verdicts.add_to(&mut all);
         all.now.insert("events", self.events().depth() as u64);
         all.now.insert("bytes_in_flight", intake.budget.in_flight());
         Ok(all)

@@ -2,7 +2,7 @@
 //!
 //! [`Counters::write`] gives one MessagePack map for `Engine.counters()`:
 //! `{"counts": {name: int since the start}, "now": {name: int}, "histograms": {name: {"bounds": [upper bounds],
-//! "counts": [one more than bounds, not cumulated], "sum": int}}}`. Times are microseconds. The ledger's and the
+//! "counts": [one more than bounds, not cumulated], "sum": int}}, "verdicts": {method: {result: int}}}`. Times are microseconds. The ledger's and the
 //! delivery's figures are added under the same three keys by the caller.
 
 use std::collections::BTreeMap;
@@ -87,6 +87,8 @@ pub struct Figures {
     pub counts: BTreeMap<&'static str, u64>,
     pub now: BTreeMap<&'static str, u64>,
     pub histograms: BTreeMap<&'static str, HistogramFigures>,
+    /// By method, by result.
+    pub verdicts: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
 }
 
 macro_rules! counters {
@@ -116,6 +118,7 @@ macro_rules! counters {
                     counts: BTreeMap::from([$((stringify!($count), self.$count.get())),+]),
                     now: BTreeMap::from([$((stringify!($now), self.$now.get())),+]),
                     histograms: BTreeMap::from([$((stringify!($histogram), self.$histogram.snapshot())),+]),
+                    verdicts: BTreeMap::new(),
                 }
             }
         }

@@ -26,6 +26,7 @@ use crate::session::registry::Registry;
 use crate::stress::Stress;
 use crate::tls::Tls;
 use crate::traffic::Traffic;
+use crate::verdicts::VerdictCounts;
 
 /// RFC 5321 3.8.
 pub const SHUTTING_DOWN: Reply = Reply::new(421, (4, 3, 2), "Shutting down, try again later");
@@ -56,6 +57,7 @@ pub struct Intake {
     pub traffic: Arc<Traffic>,
     pub logins: Logins,
     pub stress: Stress,
+    pub verdicts: VerdictCounts,
     pub dns: Arc<Dns>,
     /// Where senders are judged when it takes long.
     pub judging: Pool,

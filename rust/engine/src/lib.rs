@@ -31,6 +31,7 @@ mod tickets;
 pub mod tls;
 mod traffic;
 mod upkeep;
+mod verdicts;
 
 /// Fresh chance from the system.
 fn chance<const N: usize>() -> [u8; N] {

@@ -40,6 +40,7 @@ use crate::stress::Stress;
 use crate::tls::Tls;
 use crate::traffic::Traffic;
 use crate::upkeep::{Upkeep, tell_what_is_wanted};
+use crate::verdicts::VerdictCounts;
 
 /// Threads for what blocks: body files, cold reads, local deliveries, listings.
 const BLOCKING_THREADS: usize = 16;
@@ -280,6 +281,7 @@ fn build_intake(parts: &Parts, counters: Arc<Counters>, handshakes: Handle) -> I
         committer: Arc::new(Committer::new(bounds(table), parts.clock, counters.clone())),
         events: parts.events.clone(),
         asks: Asks::new(parts.events.clone(), parts.clock, counters.clone()),
+        verdicts: VerdictCounts::default(),
         dns: Dns::new(&table.dns, parts.clock, counters.clone()),
         judging: Pool::new(cores(parts.workers)),
         counters,

@@ -196,6 +196,7 @@ impl Frame {
         fact.tenant = self.text(&message.tenant);
         fact.campaign = self.text(&message.campaign);
         fact.successor = message.successor;
+        fact.verdicts = self.text(&message.verdicts);
         Fact::Received(fact).encode_into(&mut self.facts);
     }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use angarium_nouns::record::{BodyRef, CONTENT_VERSION, ContentHead, EntryState, Recipient, Recipients, Successor};
-use angarium_nouns::{Millis, Reason};
+use angarium_nouns::{Millis, Reason, Verdicts};
 use angarium_queue::MAX_NUMBER;
 use angarium_spool::BodyFile;
 
@@ -54,6 +54,8 @@ pub(crate) struct Prepared {
     pub peer: Box<str>,
     pub tenant: Box<str>,
     pub campaign: Box<str>,
+    /// What its sender was found to be, in one line.
+    pub verdicts: Box<str>,
     pub size: u64,
     pub successor: Successor,
     pub reports: Reports,
@@ -145,6 +147,7 @@ impl Prepared {
             peer: head.session.peer.as_str().into(),
             tenant: head.tenant.as_str().into(),
             campaign: head.campaign.as_str().into(),
+            verdicts: verdicts(head),
             size: head.body.length,
             successor: head.successor,
             reports: match reporting {
@@ -154,6 +157,13 @@ impl Prepared {
             },
         }
     }
+}
+
+fn verdicts(head: &ContentHead) -> Box<str> {
+    if head.authentication.is_empty() {
+        return "".into();
+    }
+    Verdicts::decode(&head.authentication).map_or_else(Box::default, |verdicts| verdicts.summary().into())
 }
 
 /// Whether a failure of this recipient is reported: it may be, NOTIFY wants it, and there is a sender to tell.

@@ -16,7 +16,7 @@ mod _core {
     use crate::auth::{AuthJudge, DkimKey, DkimSigner, forged_results, merged_results, parse_results, verify_dkim2};
     #[pymodule_export]
     use crate::engine::{
-        Ask, Body, Credentials, Deliver, Done, Engine, Fault, Flag, LaneWanted, PlanReport, RouteWanted,
+        Ask, Body, Credentials, Deliver, Done, Engine, Fault, Flag, LaneWanted, PlanReport, RouteWanted, verdict_words,
     };
     #[pymodule_export]
     use crate::message::{

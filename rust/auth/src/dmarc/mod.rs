@@ -204,9 +204,12 @@ fn spf_alignment(
     record: &Record,
     proved: &Proved<'_>,
 ) -> Result<Option<bool>, Pending> {
-    match proved.spf {
-        Some(spf) if spf.outcome == spf::Outcome::Pass => aligned(known, domain, tree, &spf.domain, record.strict_spf),
-        Some(spf) if spf.outcome == spf::Outcome::TempError => Ok(None),
+    let Some(spf) = proved.spf else { return Ok(Some(false)) };
+    let aligned = || aligned(known, domain, tree, &spf.domain, record.strict_spf);
+    match spf.outcome {
+        spf::Outcome::Pass => aligned(),
+        // It matters only where a pass would have.
+        spf::Outcome::TempError => Ok(aligned()?.filter(|aligned| !aligned)),
         _ => Ok(Some(false)),
     }
 }
@@ -219,16 +222,16 @@ fn dkim_alignment(
     proved: &Proved<'_>,
 ) -> Result<Option<bool>, Pending> {
     let mut result = Some(false);
-    let passed = proved.dkim.iter().filter(|verdict| verdict.outcome == dkim::Outcome::Pass);
-    for verdict in passed.take(MAX_IDENTIFIERS) {
-        match aligned(known, domain, tree, &verdict.domain, record.strict_dkim)? {
-            Some(true) => return Ok(Some(true)),
-            None => result = None,
-            Some(false) => {}
+    let of = |outcome| proved.dkim.iter().filter(move |verdict| verdict.outcome == outcome);
+    // Passes first: what failed for now matters only where a pass would have.
+    for verdict in of(dkim::Outcome::Pass).chain(of(dkim::Outcome::TempError)).take(MAX_IDENTIFIERS) {
+        match (aligned(known, domain, tree, &verdict.domain, record.strict_dkim)?, verdict.outcome) {
+            (Some(true), dkim::Outcome::Pass) => return Ok(Some(true)),
+            (Some(true) | None, _) => result = None,
+            (Some(false), _) => {}
         }
     }
-    let failed = |verdict: &dkim::Verdict| verdict.outcome == dkim::Outcome::TempError;
-    Ok(if proved.dkim.iter().any(failed) { None } else { result })
+    Ok(result)
 }
 
 /// RFC 9989 4.4: the same name, or in relaxed mode the same organization.

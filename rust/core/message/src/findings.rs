@@ -29,6 +29,36 @@ const SINGLE: [(&str, &str); 6] = [
     ("Subject", "repeated-subject"),
     ("MIME-Version", "repeated-mime-version"),
 ];
+/// Every name that a finding may have.
+pub const KINDS: [&str; 27] = [
+    "bare-cr",
+    "bare-lf",
+    "bound-boundary",
+    "bound-depth",
+    "bound-fields",
+    "bound-header",
+    "bound-message",
+    "bound-parts",
+    "encoded-boundary",
+    "encoding-unknown",
+    "field-malformed",
+    "missing-boundary",
+    "name-conflict",
+    "near-delimiter",
+    "nested-encoding",
+    "nul",
+    "repeated-boundary",
+    "repeated-content-type",
+    "repeated-disposition",
+    "repeated-encoding",
+    "repeated-from",
+    "repeated-mime-version",
+    "repeated-parameter",
+    "repeated-subject",
+    "stray-epilogue",
+    "stray-preamble",
+    "unclosed-multipart",
+];
 /// Findings of one kind that are named; the rest would say nothing new.
 const MAX_SAME: usize = 16;
 
@@ -57,6 +87,7 @@ struct List(Vec<Finding>);
 
 impl List {
     fn add(&mut self, kind: &'static str, part: usize, at: usize) {
+        debug_assert!(KINDS.contains(&kind), "{kind}");
         if self.0.iter().rev().filter(|found| found.kind == kind).take(MAX_SAME).count() < MAX_SAME {
             self.0.push(Finding { kind, part, at });
         }

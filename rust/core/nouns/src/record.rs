@@ -216,7 +216,7 @@ pub struct ContentHead {
     pub deadline: Option<Millis>,
     pub idempotency: Option<ByteBuf>,
     pub policy_generation: u64,
-    /// Results of the stage *authenticate*, MessagePack of its own; empty until then.
+    /// Results of the stage *authenticate* ([`crate::Verdicts`]); empty: the sender was not judged.
     pub authentication: ByteBuf,
     pub body: BodyRef,
     pub variants: Vec<Variant>,
@@ -274,6 +274,9 @@ pub struct Received {
     pub successor: Successor,
     /// Written by a recovery: the content was found without a fact.
     pub recovered: bool,
+    /// What its sender was found to be: `spf=pass dmarc=fail action=tag`.
+    #[serde(default)]
+    pub verdicts: Text,
 }
 
 /// One entry was settled by an attempt (or without one: expired, cancelled, released). Absolute results.
@@ -478,7 +481,7 @@ impl Fact {
             Self::Received(fact) => {
                 visit(&mut fact.sender);
                 fact.recipients.iter_mut().for_each(&mut *visit);
-                [&mut fact.peer, &mut fact.tenant, &mut fact.campaign].into_iter().for_each(visit);
+                [&mut fact.peer, &mut fact.tenant, &mut fact.campaign, &mut fact.verdicts].into_iter().for_each(visit);
             }
             Self::Settled(fact) => {
                 let texts = [&mut fact.text, &mut fact.host, &mut fact.domain, &mut fact.tag_given, &mut fact.tls];

@@ -44,7 +44,13 @@ impl Verdicts {
 
     /// The words in one line, for the journal: `spf=pass dkim=none arc=none dmarc=pass action=tag`.
     pub fn summary(&self) -> String {
-        let words = [
+        let said = self.words().into_iter().filter(|(_, word)| !word.is_empty());
+        said.map(|(method, word)| format!("{method}={word}")).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What each method found, and what was done.
+    pub fn words(&self) -> [(&'static str, &str); 8] {
+        [
             ("iprev", &self.iprev),
             ("helo", &self.helo),
             ("spf", &self.spf),
@@ -53,9 +59,7 @@ impl Verdicts {
             ("dmarc", &self.dmarc),
             ("action", &self.action),
             ("excused", &self.excused),
-        ];
-        let said = words.iter().filter(|(_, word)| !word.is_empty()).map(|(method, word)| format!("{method}={word}"));
-        said.collect::<Vec<_>>().join(" ")
+        ]
     }
 }
 

@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use angarium_auth::inspection::Judge;
 use angarium_auth::{Inspection, Question, Report, Session, Step, dkim, results};
-use angarium_ledger::{Body, BodyFile, Ledger};
-use angarium_message::Header;
+use angarium_ledger::{Body, BodyFile, BodyReader, Ledger};
 use angarium_message::header::MAX_HEADER;
+use angarium_message::{Field, Header, Tree, findings};
 use angarium_nouns::{Millis, Reply, Verdicts};
 use serde_bytes::ByteBuf;
 
-use super::Message;
+use super::{Message, consequences};
 use crate::delivery::render;
 use crate::dns::Dns;
 use crate::intake::Intake;
@@ -30,7 +30,7 @@ const VERIFIED_ON_THE_WORKER: usize = 2;
 const PIECE: usize = 256 << 10;
 /// All of it together. RFC 7208 4.6.4 asks for 20 s at least for SPF alone; clients wait ten minutes.
 const PATIENCE: Millis = 30_000;
-const FIELD: &str = "Authentication-Results";
+const RESULTS: &str = "Authentication-Results";
 
 /// The body could not be looked at: the disk, or the end of the engine.
 const UNREADABLE: Reply = Reply::new(451, (4, 3, 0), "Local error in processing, try again later");
@@ -50,13 +50,18 @@ pub(super) async fn authenticate(intake: &Intake, mut message: Box<Message>) -> 
     let begun = intake.clock.micros();
     let looked = look(intake, &mut message).await.ok_or(UNREADABLE)?;
     let is_long = looked.is_long || looked.judge.signatures() > VERIFIED_ON_THE_WORKER;
-    let (_, report) = decide(intake, looked.judge, is_long).await.ok_or(UNREADABLE)?;
-    let verdicts = verdicts(&report, message.policy.authserv_id());
-    take_out(&mut message, looked.forged);
-    message.put_on_top(&results::field_of(&verdicts.results));
-    message.verdicts = Some(Box::new(verdicts));
+    let (judge, report) = decide(intake, looked.judge, is_long).await.ok_or(UNREADABLE)?;
+    let mut verdicts = verdicts(&report, message.policy.authserv_id());
+    verdicts.findings = looked.findings;
+    let judged = consequences::judge(&message.policy.judging, &judge, &report, &mut verdicts);
+    intake.verdicts.count(&verdicts);
     intake.counters.judged.one_more();
     intake.counters.judge_time.record(intake.clock.micros().saturating_sub(begun));
+    judged?;
+    take_out(&mut message, looked.forged);
+    consequences::apply(&mut message, &verdicts);
+    message.put_on_top(&results::field_of(&verdicts.results));
+    message.verdicts = Some(Box::new(verdicts));
     Ok(message)
 }
 
@@ -65,21 +70,24 @@ struct Looked {
     judge: Judge,
     /// Ranges of fields in our name, counted from the content as received.
     forged: Vec<Range<usize>>,
+    findings: Vec<String>,
     is_long: bool,
 }
 
 /// Reads the message: its header, and the hashes of its body.
 async fn look(intake: &Intake, message: &mut Message) -> Option<Looked> {
-    let session = session(message, intake.clock.now());
-    let (front, id) = (message.front, message.policy.authserv_id().to_owned());
+    let front = message.front;
+    let look = Look {
+        session: session(message, intake.clock.now()),
+        id: message.policy.authserv_id().to_owned(),
+        scans: message.policy.judging.scans(),
+    };
     match &mut message.body {
-        Body::Inline(bytes) if bytes.len() - front <= HASHED_ON_THE_WORKER => {
-            Some(look_at(&bytes[front..], session, &id, false))
-        }
+        Body::Inline(bytes) if bytes.len() - front <= HASHED_ON_THE_WORKER => Some(look.at(&bytes[front..], false)),
         Body::Inline(bytes) => {
             let bytes = std::mem::take(bytes);
             let work = move || {
-                let looked = look_at(&bytes[front..], session, &id, true);
+                let looked = look.at(&bytes[front..], true);
                 (looked, bytes)
             };
             let (looked, bytes) = intake.judging.run(work).await?;
@@ -88,9 +96,9 @@ async fn look(intake: &Intake, message: &mut Message) -> Option<Looked> {
         }
         Body::File(file) => {
             let (ledger, file) = (intake.ledger.clone(), file.clone());
-            intake.judging.run(move || look_into(&ledger, &file, front, session, &id)).await?
+            intake.judging.run(move || look.into_file(&ledger, &file, front)).await?
         }
-        Body::Parts(parts) => Some(look_at(&parts.concat()[front..], session, &id, false)),
+        Body::Parts(parts) => Some(look.at(&parts.concat()[front..], false)),
     }
 }
 
@@ -104,43 +112,72 @@ fn session(message: &Message, now: Millis) -> Session {
     }
 }
 
-fn look_at(content: &[u8], session: Session, id: &str, is_long: bool) -> Looked {
-    let header = Header::scan(content);
-    let mut inspection = Inspection::begin(&header, content);
-    inspection.body(&content[header.body_start()..]);
-    Looked { judge: inspection.finish(session), forged: results::forged(&header, &[id]), is_long }
+/// What a look at a message must know.
+struct Look {
+    session: Session,
+    id: String,
+    /// Findings lead to something.
+    scans: bool,
 }
 
-/// The same of a body in a file, read piece by piece.
-fn look_into(ledger: &Ledger, file: &BodyFile, front: usize, session: Session, id: &str) -> Option<Looked> {
-    let reader = ledger.read_body(file).ok()?;
-    let mut start = vec![0; MAX_HEADER + PIECE];
-    let mut at = front as u64;
+impl Look {
+    fn at(self, content: &[u8], is_long: bool) -> Looked {
+        let header = Header::scan(content);
+        let mut inspection = Inspection::begin(&header, content);
+        inspection.body(&content[header.body_start()..]);
+        let (forged, findings) = (self.forged(&header), self.findings(content));
+        Looked { judge: inspection.finish(self.session), forged, findings, is_long }
+    }
+
+    /// The same of a body in a file, read piece by piece; as a whole only where it is scanned.
+    fn into_file(self, ledger: &Ledger, file: &BodyFile, front: usize) -> Option<Looked> {
+        let reader = ledger.read_body(file).ok()?;
+        let length = (file.length as usize).saturating_sub(front);
+        let mut start = vec![0; if self.scans { length } else { length.min(MAX_HEADER + PIECE) }];
+        let mut at = front as u64;
+        read_full(&reader, &mut start, &mut at)?;
+        let header = Header::scan(&start);
+        let mut inspection = Inspection::begin(&header, &start);
+        inspection.body(&start[header.body_start()..]);
+        let (forged, findings) = (self.forged(&header), self.findings(&start));
+        let mut piece = vec![0; PIECE];
+        while at < file.length {
+            let left = (file.length - at).min(PIECE as u64) as usize;
+            read_full(&reader, &mut piece[..left], &mut at)?;
+            inspection.body(&piece[..left]);
+        }
+        Some(Looked { judge: inspection.finish(self.session), forged, findings, is_long: true })
+    }
+
+    /// Fields that only we may write.
+    fn forged(&self, header: &Header<'_>) -> Vec<Range<usize>> {
+        let mut forged = results::forged(header, &[&self.id]);
+        forged.extend(header.all(consequences::FIELD).map(Field::range));
+        forged.sort_by_key(|range| range.start);
+        forged
+    }
+
+    /// Each kind once.
+    fn findings(&self, content: &[u8]) -> Vec<String> {
+        if !self.scans {
+            return Vec::new();
+        }
+        let found = findings::findings(&Tree::scan(content), content);
+        let mut kinds: Vec<_> = found.iter().map(|finding| finding.kind).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        kinds.into_iter().map(ToOwned::to_owned).collect()
+    }
+}
+
+fn read_full(reader: &BodyReader, into: &mut [u8], at: &mut u64) -> Option<()> {
     let mut filled = 0;
-    while filled < start.len() {
-        let count = reader.read_at(&mut start[filled..], at).ok()?;
-        if count == 0 {
-            break;
-        }
+    while filled < into.len() {
+        let count = reader.read_at(&mut into[filled..], *at).ok().filter(|count| *count > 0)?;
         filled += count;
-        at += count as u64;
+        *at += count as u64;
     }
-    let content = &start[..filled];
-    let header = Header::scan(content);
-    let mut inspection = Inspection::begin(&header, content);
-    let forged = results::forged(&header, &[id]);
-    inspection.body(&content[header.body_start()..]);
-    start.truncate(PIECE);
-    loop {
-        match reader.read_at(&mut start, at).ok()? {
-            0 => break,
-            count => {
-                inspection.body(&start[..count]);
-                at += count as u64;
-            }
-        }
-    }
-    Some(Looked { judge: inspection.finish(session), forged, is_long: true })
+    Some(())
 }
 
 /// What the judge does next when nobody is asked.
@@ -212,18 +249,17 @@ fn dkim_word(verdicts: &[dkim::Verdict]) -> &'static str {
     best.map_or("none", dkim::Outcome::as_str)
 }
 
-/// Takes out what claims to be ours. From a body in a file goes every field of the name, since it stays as it is.
+/// Takes out what claims to be ours. From a body in a file goes every field of these names, since it stays as it is.
 fn take_out(message: &mut Message, forged: Vec<Range<usize>>) {
     if forged.is_empty() {
         return;
     }
     let front = message.front;
-    match &mut message.body {
-        Body::Inline(bytes) => {
-            for range in forged.into_iter().rev() {
-                bytes.drain(front + range.start..front + range.end);
-            }
-        }
-        _ => message.edit(&[(render::REMOVE, ByteBuf::from(FIELD))]),
+    let Body::Inline(bytes) = &mut message.body else {
+        let names = [RESULTS, consequences::FIELD];
+        return message.edit(&names.map(|name| (render::REMOVE, ByteBuf::from(name))));
+    };
+    for range in forged.into_iter().rev() {
+        bytes.drain(front + range.start..front + range.end);
     }
 }

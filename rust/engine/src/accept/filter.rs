@@ -73,6 +73,7 @@ fn question(message: &Message, shared: Option<&Arc<Vec<u8>>>) -> Question {
         recipients: message.recipients.iter().map(|guest| guest.address.as_str().to_owned()).collect(),
         size,
         view,
+        verdicts: message.verdicts.as_ref().map_or_else(Vec::new, |verdicts| verdicts.encode()),
         credentials: None,
     }
 }

@@ -6,6 +6,7 @@
 
 mod authenticate;
 mod commit;
+mod consequences;
 mod filter;
 mod origin;
 mod stamp;

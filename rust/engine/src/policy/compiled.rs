@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use angarium_nouns::{Address, Reply};
 
+use super::authentication::Judging;
 pub use super::face::Face;
 use super::networks::{Domains, Networks, Pattern};
 use super::{Listener, Policy, PolicyError};
@@ -20,6 +21,7 @@ pub struct Compiled {
     pub generation: u64,
     pub table: Policy,
     pub faces: Vec<Arc<Face>>,
+    pub judging: Judging,
     trusted: Networks,
     local: Domains,
     relay: Domains,
@@ -50,6 +52,7 @@ impl Compiled {
         let generation = if table.generation == 0 { previous_generation + 1 } else { table.generation };
         Ok(Self {
             generation,
+            judging: Judging::compile(&table.authentication)?,
             trusted: Networks::compile("trusted_networks", &table.trusted_networks)?,
             local: Domains::compile("local_domains", &table.local_domains)?,
             relay: Domains::compile("relay_domains", &table.relay_domains)?,

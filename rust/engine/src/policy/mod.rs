@@ -14,7 +14,7 @@ pub mod networks;
 
 use serde::{Deserialize, Serialize};
 
-pub use authentication::{Authentication, Judges};
+pub use authentication::{Action, Authentication, Judges};
 pub use dns::DnsPolicy;
 pub use listener::{
     Allowance, ClientCertificates, Listener, ListenerLimits, LoginUse, NewlineMode, Profile, SenderRule, TlsUse,

@@ -90,6 +90,7 @@ impl Session {
             recipients: recipients.unwrap_or_default(),
             size: transaction.and_then(|transaction| transaction.mail.size).unwrap_or(0),
             view: None,
+            verdicts: Vec::new(),
             credentials: None,
         }
     }

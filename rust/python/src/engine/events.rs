@@ -165,6 +165,11 @@ impl Ask {
     }
 
     #[getter]
+    fn verdicts<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.ask.question.verdicts)
+    }
+
+    #[getter]
     fn credentials(&self) -> Option<Credentials> {
         self.ask.question.credentials.clone().map(Credentials)
     }

@@ -5,12 +5,14 @@
 mod events;
 mod pulled;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use angarium_engine::calls::peer;
 use angarium_engine::engine::{self, CallError, RecoverError, Settings};
+use angarium_engine::policy::authentication;
 use angarium_ledger::OpenError;
 use angarium_nouns::{MessageId, Reply};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -60,6 +62,12 @@ fn wire(reply: &Reply) -> Vec<u8> {
     let mut bytes = Vec::new();
     reply.write_to(&mut bytes);
     bytes
+}
+
+/// Every method of judging with its results: what a row of the policy may name.
+#[pyfunction]
+pub fn verdict_words() -> BTreeMap<&'static str, Vec<&'static str>> {
+    authentication::words().into_iter().collect()
 }
 
 #[pyclass(frozen, module = "angarium._core")]

@@ -7,7 +7,6 @@ What arrives is compared octet by octet. A case whose extension this server does
 from __future__ import annotations
 
 import functools
-import os
 import re
 import smtplib
 import ssl
@@ -22,12 +21,12 @@ from tests import outside
 from tests.harness import ServerProcess, free_port
 from tests.interop import clients
 from tests.interop.clients import CLIENTS, Client, Job, NotSent
+from tests.interop.pages import hold_table
 from tests.site import angarium, wait_until
 
 CRLF = "\r\n"
 PASSWORD = "correct horse battery"
 LOGIN = "alice@here.example"
-TABLE = Path(__file__).resolve().parents[2] / "docs" / "interop.md"
 
 CONFIGURATION = """
 [server]
@@ -299,8 +298,6 @@ def is_greeted(port: int) -> bool:
 
 # --- the table ----------------------------------------------------------------------------------------------------
 
-BEGIN, END = "<!-- clients -->\n", "<!-- end of clients -->\n"
-
 
 def rendered() -> str:
     """The table as it must stand in docs/interop.md."""
@@ -317,10 +314,4 @@ def rendered() -> str:
 
 
 def test_the_table_is_what_runs() -> None:
-    text = TABLE.read_text()
-    before, _, rest = text.partition(BEGIN)
-    table, _, after = rest.partition(END)
-    if os.environ.get("ANGARIUM_WRITE"):
-        TABLE.write_text(f"{before}{BEGIN}{rendered()}{END}{after}")
-    else:
-        assert table == rendered()
+    hold_table("clients", rendered())

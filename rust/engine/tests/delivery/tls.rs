@@ -71,6 +71,17 @@ impl Issued {
         Arc::new(builder.with_single_cert(self.chain.clone(), self.private()).unwrap())
     }
 
+    /// One that signs its own, and as an authority, as programs make them by default.
+    fn selfsigned(names: &[&str]) -> Self {
+        let mut parameters = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = parameters.self_signed(&key).unwrap();
+        let public_key = rcgen::PublicKeyData::subject_public_key_info(&key);
+        let (chain, pem) = (vec![certificate.der().clone()], certificate.pem());
+        Self { chain, pem, public_key, key, roots: RootCertStore::empty() }
+    }
+
     fn private(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::try_from(self.key.serialize_der()).unwrap()
     }
@@ -240,6 +251,22 @@ async fn certificates() {
         &misnamed.server(),
     )
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_among_the_roots_is_good_itself() {
+    let (good, misnamed) = (Issued::selfsigned(&["mx.example"]), Issued::selfsigned(&["other.example"]));
+    let verify = |of: &Issued| Plan { roots: of.pem.clone(), ..at(TlsLevel::Verify) };
+    let good_by = |name, of: &Issued| case(name, verify(of), &[GOOD]);
+    all(
+        vec![
+            good_by("itself", &good).delivers("verified"),
+            good_by("not another one's", &misnamed).sleeps(rules::TLS_CERTIFICATE),
+        ],
+        &good.server(),
+    )
+    .await;
+    all(vec![good_by("for its own names only", &misnamed).sleeps(rules::TLS_CERTIFICATE)], &misnamed.server()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,6 +4,7 @@ use std::io;
 
 use angarium_nouns::outcome::{Judgement, Reason};
 use angarium_nouns::reply::Reply;
+use rustls::CertificateError;
 
 use super::super::transaction::{host_failure, rules};
 
@@ -21,10 +22,25 @@ pub enum TlsFailure {
     Handshake(String),
     #[error("the TLS handshake took too long")]
     Silent,
-    #[error("the host's certificate is not good for it: {0}")]
+    #[error("the host's certificate is not good: {0}")]
     Certificate(String),
     #[error("our side of TLS cannot be set up: {0}")]
     Settings(String),
+}
+
+/// Of what is wrong with a certificate.
+fn words(error: &CertificateError) -> String {
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired".into(),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "it is not valid yet".into(),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "it is for another name".into()
+        }
+        CertificateError::UnknownIssuer => "nobody whom we trust has signed it".into(),
+        CertificateError::Revoked => "it was revoked".into(),
+        CertificateError::ApplicationVerificationFailure => "no TLSA record names it".into(),
+        other => other.to_string(),
+    }
 }
 
 impl TlsFailure {
@@ -32,7 +48,7 @@ impl TlsFailure {
     pub fn of(error: &io::Error) -> Self {
         let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match cause {
-            Some(rustls::Error::InvalidCertificate(why)) => Self::Certificate(why.to_string()),
+            Some(rustls::Error::InvalidCertificate(why)) => Self::Certificate(words(why)),
             Some(cause) => Self::Handshake(cause.to_string()),
             None => Self::Handshake(error.to_string()),
         }

@@ -23,7 +23,7 @@ pub use failure::TlsFailure;
 
 use super::desk::Desk;
 use super::hosts::{Candidate, Place};
-use verify::{Anyone, Pinned};
+use verify::{Anyone, Given, Pinned};
 
 /// Configurations kept: one for all that are not verified, one for each certificate of ours, root set and pin set.
 const MAX_CONFIGS: usize = 1_024;
@@ -199,7 +199,10 @@ impl TlsClients {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider));
         let builder = builder.with_safe_default_protocol_versions().map_err(settings)?;
         let builder = match trust {
-            Trust::Roots(pem) => builder.with_root_certificates(self.roots(pem)?),
+            Trust::Roots(pem) if pem.is_empty() => {
+                builder.with_root_certificates(Arc::clone(self.system.get_or_init(system_roots)))
+            }
+            Trust::Roots(pem) => builder.dangerous().with_custom_certificate_verifier(Arc::new(self.given(pem)?)),
             Trust::Anyone => {
                 builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone::new(Arc::clone(&self.provider))))
             }
@@ -226,18 +229,13 @@ impl TlsClients {
         Ok(Arc::clone(configs.entry(key).or_insert(config)))
     }
 
-    fn roots(&self, pem: &str) -> Result<Arc<RootCertStore>, TlsFailure> {
-        if pem.is_empty() {
-            return Ok(Arc::clone(self.system.get_or_init(system_roots)));
-        }
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-            roots.add(certificate.map_err(settings)?).map_err(settings)?;
-        }
-        if roots.is_empty() {
+    fn given(&self, pem: &str) -> Result<Given, TlsFailure> {
+        let certificates: Vec<_> =
+            CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().map_err(settings)?;
+        if certificates.is_empty() {
             return Err(TlsFailure::Settings("the roots of the plan hold no certificate".into()));
         }
-        Ok(Arc::new(roots))
+        Given::new(certificates, Arc::clone(&self.provider)).map_err(settings)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whose certificate is good: anybody's, or one that TLSA records name (RFC 7671, RFC 7672).
+//! Whose certificate is good: anybody's, one by roots that a site gave, or one that TLSA records name (RFC 7671, 7672).
 //!
 //! A DANE-EE record names the host's own certificate, whatever else that says (names, dates); a DANE-TA record names
 //! an authority in the chain, below which everything must be right, names too. Certificates by the system's roots are
@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use angarium_ledger::Pin;
 use aws_lc_rs::digest;
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -103,6 +103,64 @@ impl ServerCertVerifier for Anyone {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Roots that a site gave: what they have signed is good, and so is a certificate that stands among them itself, as a
+/// host that signs its own shows it; for the names in it, and dates aside, since the site named this very one.
+#[derive(Debug)]
+pub struct Given {
+    certificates: Vec<CertificateDer<'static>>,
+    by_roots: Arc<WebPkiServerVerifier>,
+}
+
+impl Given {
+    pub fn new(certificates: Vec<CertificateDer<'static>>, provider: Arc<CryptoProvider>) -> Result<Self, Error> {
+        let mut roots = RootCertStore::empty();
+        for certificate in &certificates {
+            roots.add(certificate.clone())?;
+        }
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        Ok(Self { certificates, by_roots: verifier.map_err(|error| Error::General(error.to_string()))? })
+    }
+}
+
+impl ServerCertVerifier for Given {
+    fn verify_server_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        above: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if self.certificates.contains(own) {
+            verify_server_name(&ParsedCertificate::try_from(own)?, name)?;
+            return Ok(ServerCertVerified::assertion());
+        }
+        self.by_roots.verify_server_cert(own, above, name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.by_roots.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.by_roots.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.by_roots.supported_verify_schemes()
     }
 }
 

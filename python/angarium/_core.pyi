@@ -66,7 +66,11 @@ __all__ = [
     "forged_results",
     "merged_results",
     "message_addresses",
+    "message_automatic",
+    "message_readings",
     "message_text",
+    "pack_aggregate",
+    "pack_tls_report",
     "parse_date",
     "parse_results",
     "read_report",
@@ -76,6 +80,7 @@ __all__ = [
     "seven_bit",
     "verify_dkim2",
     "write_aggregate",
+    "write_feedback",
     "write_mailbox",
     "write_tls_report",
 ]
@@ -672,11 +677,22 @@ def rewrite_message(
     add: list[bytes],
     replace: list[tuple[str, bytes]],
     remove: list[str],
-    footer_text: bytes | None,
-    footer_html: bytes | None,
+    footer_text: str,
+    footer_html: str,
     link: Callable[[str], str | None] | None,
 ) -> bytes:
     """The message with changes; see `angarium.message.rewrite`."""
+
+def message_readings(data: Buffer) -> tuple[list[str], list[str], list[bytes], bool]:
+    """(file names, types, contents, cut) of everything that some reader sees; see `angarium.message.readings`."""
+
+def message_automatic(data: Buffer) -> str | None:
+    """Why a program must not answer (RFC 3834 2); see `angarium.message.automatic`."""
+
+def seven_bit(data: Buffer) -> bytes | None:
+    """The message fit for 7 bits, None if it is that already; ValueError where a signature or a header forbids it."""
+
+# --- reports (rust/python/src/reports.rs) --------------------------------------------------------------------------
 
 def read_report(kind: str, data: Buffer) -> str:
     """A report as JSON; kind: status, feedback, disposition, aggregate, tls or bounces.
@@ -687,9 +703,29 @@ def read_report(kind: str, data: Buffer) -> str:
 def write_aggregate(report: str) -> str:
     """A DMARC aggregate report, given as JSON, as XML."""
 
-def write_tls_report(report: str) -> str: ...
-def seven_bit(data: Buffer) -> bytes | None:
-    """The message fit for 7 bits, None if it is that already; ValueError where a signature or a header forbids it."""
+def pack_aggregate(report: str) -> bytes:
+    """The same in gzip."""
+
+def write_tls_report(report: str) -> str:
+    """A TLS report, given as JSON, as RFC 8460 has it."""
+
+def pack_tls_report(report: str) -> bytes:
+    """The same in gzip."""
+
+def write_feedback(
+    report: str,
+    original: Buffer,
+    *,
+    full: bool,
+    sender: str,
+    to: str,
+    subject: str,
+    text: str,
+    message_id: str,
+    date: int,
+    boundary: str,
+) -> bytes:
+    """A feedback report, given as JSON, as a message; ValueError where it lacks what makes it one."""
 
 # --- smtp (rust/python/src/smtp.rs; see angarium.smtp) --------------------------------------------------------------
 

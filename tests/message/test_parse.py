@@ -7,7 +7,7 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from angarium.message import Address, AddressError, Group, Mailbox, parse, parse_addresses, scan, seven_bit
+from angarium.message import Address, AddressError, Group, Mailbox, parse, parse_addresses, readings, scan, seven_bit
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,6 +74,37 @@ def test_addresses_say_where_they_break():
         Address.parse("a b@c.example")
     assert (caught.value.offset, caught.value.diagnosis) == (2, "ERR_ATEXT_AFTER_CFWS")
     assert Address.diagnose("a@b (c)")[1] == "folded"
+
+
+def test_the_union_of_readings_holds_what_any_reader_sees():
+    evil = b"Content-Type: application/x-evil; name=a.txt\r\nContent-Disposition: x; filename=b.exe\r\n\r\nEVIL"
+    data = b"Content-Type: multipart/mixed; boundary=a; boundary=b\r\n\r\n--a\r\n\r\nx\r\n--a--\r\n--b\r\n" + evil
+    found = scan(data)
+    assert [kind for kind, _, _ in found.findings][:1] == ["repeated-boundary"]
+    assert all(b"EVIL" not in part.decode() for part in found.parts[1:])
+    seen = readings(memoryview(data))
+    assert b"EVIL" in seen.contents and {"a.txt", "b.exe"} <= set(seen.file_names)
+    assert "application/x-evil" in seen.types and not seen.cut
+    assert readings(MAIL).contents == (b"Gr\xfc\xdfe", b"<p>x", b"hello")
+
+
+def test_a_part_gives_each_name_and_each_content():
+    part = scan(
+        b"Content-Type: text/plain; name=a.txt\r\nContent-Disposition: attachment; filename*=utf-8''b.exe\r\n"
+        b"Content-Transfer-Encoding: 7bit\r\nContent-Transfer-Encoding: base64\r\n\r\nRVZJTA=="
+    ).root
+    assert part.file_names == ["a.txt", "b.exe"] or part.file_names == ["b.exe", "a.txt"]
+    assert part.readings() == [b"RVZJTA==", b"EVIL"]
+
+
+def test_attributes_are_read_when_they_are_asked_for():
+    data = bytearray(MAIL)
+    message = parse(data)
+    at = data.index(b"a@b.example")
+    data[at : at + 1] = b"z"
+    assert message.to[0].address == "z@b.example"
+    data[at : at + 1] = b"y"
+    assert message.to[0].address == "z@b.example", "once read it is kept"
 
 
 def test_reads_lists():

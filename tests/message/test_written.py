@@ -56,6 +56,31 @@ def test_changes_only_what_is_asked():
     )
 
 
+def test_a_footer_shows_in_every_part_it_goes_to():
+    data = built(text="Grüße\n", html="<body>Grüße</body>")
+    changed = rewrite(data, footer_text="— Verein <e.V.>\n2. Zeile")
+    ours = parse(changed)
+    assert ours.text == "Grüße\r\n\r\n— Verein <e.V.>\r\n2. Zeile"
+    assert ours.html == "<body>Grüße\r\n— Verein &lt;e.V.&gt;<br>\r\n2. Zeile</body>"
+    theirs = email.message_from_bytes(changed, policy=email.policy.default)
+    assert "— Verein <e.V.>" in theirs.get_body(("plain",)).get_content()
+    assert changed.isascii()
+    latin = b"Content-Type: text/plain; charset=iso-8859-1\r\n\r\nSch\xf6ne Worte ohne Zahl"
+    assert rewrite(latin, footer_text="für") == (
+        b"Content-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n"
+        b"MIME-Version: 1.0\r\n\r\nSch=F6ne Worte ohne Zahl\r\nf=FCr"
+    )
+
+
+def test_signatures_of_untouched_parts_stay_valid():
+    inner = b"Content-Type: multipart/signed; boundary=s; protocol=x\r\n\r\n--s\r\n\r\nsee http://x.example\r\n--s--"
+    data = b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhttp://x.example\r\n"
+    data += b"--b\r\n" + inner + b"\r\n--b--\r\n"
+    changed = rewrite(data, footer_text="foot", link=lambda _: "http://y.example", add={"X-A": "b"})
+    assert inner in changed
+    assert b"http://y.example\r\nfoot\r\n--b\r\n" in changed
+
+
 def test_refuses_what_breaks_a_line():
     with pytest.raises(ValueError, match="line end"):
         rewrite(b"A: b\r\n\r\n", add={"X": "a\r\nb"})

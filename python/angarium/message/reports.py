@@ -1,5 +1,7 @@
-"""Reports of other hosts as frozen values, and our own as text: delivery status (RFC 3464), feedback (RFC 5965),
-dispositions (RFC 8098), DMARC aggregates (RFC 9990) and TLS reports (RFC 8460).
+"""Reports of other hosts as frozen values, and our own written from the same values.
+
+Delivery status (RFC 3464), feedback (RFC 5965), dispositions (RFC 8098), DMARC aggregates (RFC 9990) and TLS reports
+(RFC 8460).
 
 Readers take the message, or for the last two the bare document, perhaps in gzip or zip (unpacked up to 64 MiB). They
 raise `ReportError` where there is no such report or it is damaged, with the byte where that was seen; what is merely
@@ -8,12 +10,22 @@ missing is an empty text. All words are as they stand, in lower case.
 
 from __future__ import annotations
 
+import secrets
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from angarium._core import read_report, write_aggregate, write_tls_report
+from angarium._core import (
+    pack_aggregate,
+    pack_tls_report,
+    read_report,
+    write_aggregate,
+    write_feedback,
+    write_tls_report,
+)
 from angarium.errors import AngariumError
+from angarium.message.written import Attachment, build
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -67,6 +79,38 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True):
     incidents: int = 1
     fields: tuple[tuple[str, str], ...] = ()
     original_message_id: str = ""
+
+    def to_message(
+        self,
+        original: Buffer,
+        *,
+        from_: str,
+        to: str,
+        subject: str = "",
+        text: str = "",
+        whole: bool = True,
+        message_id: str = "",
+        date: datetime | None = None,
+    ) -> bytes:
+        """The report as mail about `original`, of which only the header goes along unless `whole`.
+
+        `from_` and `to` are plain addresses; subject and text have sentences of our own when empty. Raises `ValueError`
+        without `feedback_type`, and for "auth-failure" (RFC 6591, RFC 9991) without a field `auth-failure` in `fields`.
+        Whatever a report must not tell is to be taken out of `original` before (RFC 6590).
+        """
+        at = datetime.now(UTC) if date is None else date
+        return write_feedback(
+            msgspec.json.encode(self).decode(),
+            original,
+            full=whole,
+            sender=from_,
+            to=to,
+            subject=subject,
+            text=text,
+            message_id=message_id,
+            date=max(0, int(at.timestamp() * 1000)),
+            boundary=secrets.token_hex(12),
+        )
 
 
 class Disposition(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,6 +185,32 @@ class Aggregate(msgspec.Struct, frozen=True, kw_only=True):
         """The report as XML (RFC 9990)."""
         return write_aggregate(msgspec.json.encode(self).decode())
 
+    def to_gzip(self) -> bytes:
+        """The XML in gzip, as it is mailed."""
+        return pack_aggregate(msgspec.json.encode(self).decode())
+
+    def file_name(self, receiver: str) -> str:
+        """The name it is attached under: `receiver!domain!begin!end!id.xml.gz` (RFC 9990)."""
+        named = "".join(char for char in self.report_id if char.isascii() and (char.isalnum() or char in "._-"))
+        return (
+            "!".join([receiver, self.domain, str(self.begin), str(self.end), *([named] if named else [])]) + ".xml.gz"
+        )
+
+    def to_message(
+        self, *, from_: str, to: str, receiver: str, message_id: str = "", date: datetime | None = None
+    ) -> bytes:
+        """The report as mail; `receiver` is the domain that reports (RFC 9990)."""
+        return build(
+            from_=from_,
+            to=to,
+            subject=f"Report Domain: {self.domain} Submitter: {receiver} Report-ID: <{self.report_id}>",
+            text=f"This is a DMARC aggregate report of {receiver} about {self.domain}.\n",
+            attachments=[Attachment(self.to_gzip(), self.file_name(receiver), "application/gzip")],
+            headers={"Auto-Submitted": "auto-generated"},
+            message_id=message_id,
+            date=date,
+        )
+
 
 class DateRange(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     start_datetime: str = ""
@@ -192,6 +262,10 @@ class TlsReport(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     def to_json(self) -> str:
         """The report as RFC 8460 has it."""
         return write_tls_report(msgspec.json.encode(self).decode())
+
+    def to_gzip(self) -> bytes:
+        """The JSON in gzip, as it is mailed or posted (RFC 8460 5.2)."""
+        return pack_tls_report(msgspec.json.encode(self).decode())
 
 
 class Bounce(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html as markup
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -76,20 +77,18 @@ def rewrite(
     """The message with changes, every other byte as it was.
 
     `add` puts fields in front, `replace` in the place of the first of that name (in front where there is none), and
-    `remove` takes all of a name away. The footers are ASCII and go to the first text and HTML that are shown. `link`
-    gets each link of the shown texts and gives the new one, or None to leave it. Signed and encrypted parts and
-    messages inside are never touched.
+    `remove` takes all of a name away. The footers go to the first text and the first HTML that are shown, in the
+    charset and encoding of the part; where the charset lacks a character HTML gets a reference and plain text becomes
+    UTF-8. The text is shown in HTML too where there is no `footer_html`. `link` gets each link of the shown texts and
+    gives the new one, or None to leave it. Signed and encrypted parts and messages inside are never touched.
     """
-    if not (footer_text.isascii() and footer_html.isascii()):
-        raise ValueError("a footer is ASCII, since it stands in the charset of the part; write &#…; in HTML")
-    footers = bool(footer_text or footer_html)
     return rewrite_message(
         data,
         add=[_field(name, text) for name, text in (add or {}).items()],
         replace=[(name, _field(name, text)) for name, text in (replace or {}).items()],
         remove=list(remove),
-        footer_text=footer_text.encode() if footers else None,
-        footer_html=(footer_html or footer_text).encode() if footers else None,
+        footer_text=footer_text,
+        footer_html=footer_html or markup.escape(footer_text).replace("\n", "<br>\n"),
         link=link,
     )
 

@@ -7,6 +7,7 @@ mod auth;
 mod engine;
 mod message;
 mod queue;
+mod reports;
 mod reputation;
 mod smtp;
 
@@ -20,12 +21,16 @@ mod _core {
     };
     #[pymodule_export]
     use crate::message::{
-        HeaderScan, MessagePart, MessageScan, build_message, diagnose_address, message_addresses, message_text,
-        parse_date, read_report, rewrite_message, scan_header, scan_message, seven_bit, write_aggregate, write_mailbox,
-        write_tls_report,
+        HeaderScan, MessagePart, MessageScan, build_message, diagnose_address, message_addresses, message_automatic,
+        message_readings, message_text, parse_date, rewrite_message, scan_header, scan_message, seven_bit,
+        write_mailbox,
     };
     #[pymodule_export]
     use crate::queue::{Later, Leased, QueueIndex, Taken};
+    #[pymodule_export]
+    use crate::reports::{
+        pack_aggregate, pack_tls_report, read_report, write_aggregate, write_feedback, write_tls_report,
+    };
     #[pymodule_export]
     use crate::reputation::{BloomFilter, RotatingBloomFilter};
     #[pymodule_export]

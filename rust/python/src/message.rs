@@ -9,10 +9,9 @@
 use std::sync::Arc;
 
 use angarium_message::address::{self, Entry, Mailbox, diagnose};
-use angarium_message::reading::{self, Aggregate, ReadError, TlsReport};
-use angarium_message::{Field, Header, Kind, Part, Tree, bounce, build, convert, date, findings, rewrite, words};
+use angarium_message::{Field, Header, Kind, Part, Tree, build, convert, date, findings, marks, rewrite, union, words};
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyBufferError, PyLookupError, PyValueError};
+use pyo3::exceptions::{PyBufferError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView, PySlice, PyTuple};
 
@@ -23,7 +22,7 @@ pub struct Lent {
 }
 
 impl Lent {
-    fn new(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+    pub fn new(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         let buffer = PyBuffer::<u8>::get(object)?;
         if !buffer.is_c_contiguous() {
             return Err(PyBufferError::new_err("the bytes of a message must lie behind one another"));
@@ -32,7 +31,7 @@ impl Lent {
     }
 
     #[allow(unsafe_code)]
-    fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         let length = self.buffer.item_count();
         if length == 0 {
             return &[];
@@ -450,6 +449,24 @@ pub fn write_mailbox(name: &str, address: &str, utf8: bool) -> String {
     address::write(name, address, utf8)
 }
 
+/// (file names, types, contents, whether some readings were not gone into) of everything that some reader sees.
+#[pyfunction]
+#[allow(clippy::type_complexity)]
+pub fn message_readings<'py>(
+    py: Python<'py>,
+    data: &Bound<'py, PyAny>,
+) -> PyResult<(Vec<String>, Vec<String>, Vec<Bound<'py, PyBytes>>, bool)> {
+    let found = union::union(Lent::new(data)?.bytes());
+    let contents = found.contents.iter().map(|content| PyBytes::new(py, content)).collect();
+    Ok((found.file_names, found.types, contents, found.is_cut))
+}
+
+/// Why a program must not answer this message, or `None`.
+#[pyfunction]
+pub fn message_automatic(data: &Bound<'_, PyAny>) -> PyResult<Option<&'static str>> {
+    Ok(marks::automatic(&Header::scan(Lent::new(data)?.bytes())))
+}
+
 /// (year, month, day, hour, minute, second, minutes east), or `None`.
 #[pyfunction]
 #[allow(clippy::type_complexity)]
@@ -464,45 +481,6 @@ pub fn seven_bit<'py>(py: Python<'py>, data: &Bound<'py, PyAny>) -> PyResult<Opt
     let converted = convert::seven_bit(Lent::new(data)?.bytes());
     let converted = converted.map_err(|obstacle| PyValueError::new_err(obstacle.to_string()))?;
     Ok(converted.map(|bytes| PyBytes::new(py, &bytes)))
-}
-
-/// A report of another host as JSON; `kind`: `status`, `feedback`, `disposition`, `aggregate`, `tls` or `bounces`. `LookupError`
-/// where there is none, `ValueError` where it cannot be read.
-#[pyfunction]
-pub fn read_report(kind: &str, data: &Bound<'_, PyAny>) -> PyResult<String> {
-    let data = Lent::new(data)?;
-    match kind {
-        "status" => json(reading::status(data.bytes())),
-        "feedback" => json(reading::feedback(data.bytes())),
-        "disposition" => json(reading::disposition(data.bytes())),
-        "bounces" => json(Ok(bounce::read(data.bytes()))),
-        "tls" => json(reading::tls(data.bytes())),
-        _ => json(reading::aggregate(data.bytes())),
-    }
-}
-
-fn json<T: serde::Serialize>(report: Result<T, ReadError>) -> PyResult<String> {
-    let report = report.map_err(|error| match error {
-        ReadError::Absent => PyLookupError::new_err(error.to_string()),
-        _ => PyValueError::new_err(error.to_string()),
-    })?;
-    serde_json::to_string(&report).map_err(|error| PyValueError::new_err(error.to_string()))
-}
-
-fn from_json<'de, T: serde::Deserialize<'de>>(text: &'de str) -> PyResult<T> {
-    serde_json::from_str(text).map_err(|error| PyValueError::new_err(error.to_string()))
-}
-
-/// An aggregate report, given as JSON, as XML.
-#[pyfunction]
-pub fn write_aggregate(report: &str) -> PyResult<String> {
-    Ok(from_json::<Aggregate>(report)?.write())
-}
-
-/// A TLS report, given as JSON, as RFC 8460 has it.
-#[pyfunction]
-pub fn write_tls_report(report: &str) -> PyResult<String> {
-    Ok(from_json::<TlsReport>(report)?.write())
 }
 
 /// Builds a message; attachments are (file name, content type, content, content id).
@@ -561,8 +539,8 @@ pub fn rewrite_message<'py>(
     add: Vec<Vec<u8>>,
     replace: Vec<(String, Vec<u8>)>,
     remove: Vec<String>,
-    footer_text: Option<Vec<u8>>,
-    footer_html: Option<Vec<u8>>,
+    footer_text: &str,
+    footer_html: &str,
     link: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyBytes>> {
     // Python code runs in between, so a writable buffer is copied.
@@ -590,8 +568,7 @@ pub fn rewrite_message<'py>(
         return Err(error);
     }
     let changed = rewrite.finish();
-    let (Some(text), Some(html)) = (footer_text, footer_html) else { return Ok(PyBytes::new(py, &changed)) };
     let mut rewrite = rewrite::Rewrite::new(&changed);
-    rewrite.append_footer(&text, &html);
+    rewrite.append_footer(footer_text, footer_html);
     Ok(PyBytes::new(py, &rewrite.finish()))
 }

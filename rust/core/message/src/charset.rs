@@ -60,6 +60,39 @@ pub fn decode<'a>(label: &[u8], bytes: &'a [u8]) -> Text<'a> {
     Text { text, flaws }
 }
 
+/// Text in a charset. What it lacks becomes a character reference where `references` (HTML, XML), else there is no
+/// result; nor is there one for charsets that are read but not written (UTF-7, UTF-16) and unknown ones.
+#[must_use]
+pub fn encode(label: &[u8], text: &str, references: bool) -> Option<Vec<u8>> {
+    let label = label.trim_ascii();
+    if is_utf7(label) || is_stateful(label) && !known(label).is_some_and(|found| found.output_encoding() == found) {
+        return None;
+    }
+    let encoding = known(label).filter(|_| !is_ascii(label));
+    // ISO 8859-1 has control characters where Windows-1252 has letters.
+    let is_latin1 = [&b"iso-8859-1"[..], b"latin1", b"l1", b"iso_8859-1"].iter().any(|n| n.eq_ignore_ascii_case(label));
+    let mut out = Vec::with_capacity(text.len());
+    for c in text.chars() {
+        let mut place = [0; 4];
+        let written = encoding.map(|encoding| encoding.encode(c.encode_utf8(&mut place)));
+        match written {
+            _ if c.is_ascii() => out.push(c as u8),
+            Some((bytes, _, false)) if !(is_latin1 && matches!(bytes[..], [0x80..=0x9f])) => {
+                out.extend_from_slice(&bytes);
+            }
+            _ if references => out.extend_from_slice(format!("&#{};", u32::from(c)).as_bytes()),
+            _ => return None,
+        }
+    }
+    Some(out)
+}
+
+/// A charset that can be read: named and known, or the default of mail.
+pub fn is_known(label: &[u8]) -> bool {
+    let label = label.trim_ascii();
+    label.is_empty() || is_ascii(label) || is_utf7(label) || known(label).is_some()
+}
+
 fn known(label: &[u8]) -> Option<&'static Encoding> {
     Encoding::for_label(label).or_else(|| {
         let found = MAIL_LABELS.iter().find(|(name, _)| name.eq_ignore_ascii_case(label));

@@ -14,6 +14,7 @@ pub mod date;
 pub mod edit;
 pub mod findings;
 pub mod flaw;
+mod footer;
 pub mod header;
 pub mod line;
 pub mod marks;
@@ -25,6 +26,7 @@ pub mod rewrite;
 pub mod scan;
 pub mod trace;
 pub mod transfer;
+pub mod union;
 pub mod words;
 
 pub use flaw::{Flaw, Flaws};

@@ -75,6 +75,15 @@ impl<'t> Part<'t> {
         self.node().start as usize..self.node().body as usize
     }
 
+    /// The header as it stands, with the empty line behind it.
+    pub fn header(&self) -> &'t [u8] {
+        &self.data[self.header_range()]
+    }
+
+    pub(crate) fn bytes_of(&self, range: Range<usize>) -> &'t [u8] {
+        &self.data[range]
+    }
+
     /// The body as it stands, encoded; without the line end that belongs to the delimiter.
     pub fn body_range(&self) -> Range<usize> {
         self.node().body as usize..self.node().end as usize

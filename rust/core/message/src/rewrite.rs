@@ -3,12 +3,15 @@
 //! A part under a signature of its own (multipart/signed) or encrypted is left alone, and so is a message inside. What
 //! is changed inside a part is written in the encoding the part had. Without a change the bytes come back as they were.
 
+use std::fmt::Write;
+
 use memchr::memmem;
 
 use crate::edit::{Edit, apply};
+use crate::footer;
 use crate::part::Part;
 use crate::scan::{Kind, Tree};
-use crate::transfer::{self, Encoding};
+use crate::transfer::Encoding;
 
 /// Characters that end a link in plain text (RFC 3986 2 has none of them).
 const LINK_ENDS: &[u8] = b" \t\r\n<>\"'`{}|\\^";
@@ -46,9 +49,9 @@ impl<'a> Rewrite<'a> {
         !ranges.is_empty()
     }
 
-    /// Appends a footer to the first plain text and the first HTML that are shown; how many parts took it. Bytes are in
-    /// the charset of the part: ASCII is safe in all that mail has.
-    pub fn append_footer(&mut self, text: &[u8], html: &[u8]) -> usize {
+    /// Appends a footer to the first plain text and the first HTML that are shown, each in the charset of its part (see
+    /// `footer.rs` for what happens where that lacks a character); how many parts took it. An empty one is none.
+    pub fn append_footer(&mut self, text: &str, html: &str) -> usize {
         let shown = self.shown();
         let mut count = 0;
         for (subtype, footer) in [("plain", text), ("html", html)] {
@@ -56,12 +59,11 @@ impl<'a> Rewrite<'a> {
                 self.tree.part(self.data, **number).is_some_and(|part| part.content_type().subtype_is(subtype))
             });
             let Some(part) = number.and_then(|number| self.tree.part(self.data, *number)) else { continue };
-            let content = part.decode().bytes;
-            let at = if subtype == "html" { body_end(&content) } else { content.len() };
-            let changed = [&content[..at], b"\r\n", footer, &content[at..]].concat();
-            let edit = rewritten(&part, &changed, self.data.len());
-            self.edits.push(edit);
-            count += 1;
+            if !footer.is_empty() {
+                let edits = footer::edits(&part, footer, subtype == "html");
+                count += usize::from(!edits.is_empty());
+                self.edits.extend(edits);
+            }
         }
         count
     }
@@ -74,10 +76,16 @@ impl<'a> Rewrite<'a> {
             let html = part.content_type().subtype_is("html");
             let content = part.decode().bytes;
             let edits = link_edits(&content, html, &mut change);
-            if !edits.is_empty() {
-                count += edits.len();
-                let edit = rewritten(&part, &apply(&content, edits), self.data.len());
-                self.edits.push(edit);
+            if edits.is_empty() {
+                continue;
+            }
+            count += edits.len();
+            if part.encoding().is_identity() {
+                let start = part.body_range().start;
+                let moved = |edit: Edit| Edit::new(edit.range.start + start..edit.range.end + start, edit.text);
+                self.edits.extend(edits.into_iter().map(moved));
+            } else if part.encoding() != Encoding::Uuencode {
+                self.edits.push(footer::rewritten(&part, &apply(&content, edits), part.encoding()));
             }
         }
         count
@@ -103,28 +111,6 @@ impl<'a> Rewrite<'a> {
     }
 }
 
-/// The part's body anew, in its own encoding.
-fn rewritten(part: &Part<'_>, content: &[u8], end: usize) -> Edit {
-    let mut text = Vec::new();
-    match part.encoding() {
-        Encoding::Base64 => {
-            transfer::write_base64(content, &mut text);
-            if part.body_range().end < end {
-                text.truncate(text.len().saturating_sub(2));
-            }
-        }
-        Encoding::QuotedPrintable => transfer::write_quoted_printable(content, &mut text),
-        _ => text.extend_from_slice(content),
-    }
-    Edit::new(part.body_range(), text)
-}
-
-/// In front of `</body>`, else the end.
-fn body_end(html: &[u8]) -> usize {
-    let low = html.to_ascii_lowercase();
-    memmem::rfind(&low, b"</body").unwrap_or(html.len())
-}
-
 /// Edits for the links of a text: in HTML those in `href` and `src` values, in plain text all.
 fn link_edits(content: &[u8], html: bool, change: &mut impl FnMut(&str) -> Option<String>) -> Vec<Edit> {
     let mut edits = Vec::new();
@@ -147,11 +133,26 @@ fn link_edits(content: &[u8], html: bool, change: &mut impl FnMut(&str) -> Optio
         let Ok(text) = std::str::from_utf8(link) else { continue };
         let plain = if html { text.replace("&amp;", "&") } else { text.to_owned() };
         if let Some(new) = change(&plain) {
-            let new = if html { new.replace('&', "&amp;").replace('"', "%22") } else { new };
+            let new = ascii_link(&new);
+            let new = if html { new.replace('&', "&amp;") } else { new };
             edits.push(Edit::new(start..start + link.len(), new));
         }
     }
     edits
+}
+
+/// A link that may stand in a part of any charset: what is not a printable ASCII character is percent-encoded, and so
+/// is what would end it (RFC 3987 3.1).
+fn ascii_link(link: &str) -> String {
+    let mut out = String::with_capacity(link.len());
+    for byte in link.bytes() {
+        if byte.is_ascii_graphic() && !LINK_ENDS.contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
 }
 
 trait EndsIgnoringCase {
@@ -196,7 +197,7 @@ mod tests {
     #[test]
     fn appends_a_footer() {
         let mut rewrite = Rewrite::new(MAIL.as_bytes());
-        assert_eq!(rewrite.append_footer(b"-- foot", b"<p>foot</p>"), 2);
+        assert_eq!(rewrite.append_footer("-- foot", "<p>foot</p>"), 2);
         let out = rewrite.finish();
         let tree = Tree::scan(&out);
         assert!(tree.part(&out, 1).unwrap().text().text.ends_with("\r\n-- foot"));
@@ -225,8 +226,26 @@ mod tests {
     fn leaves_signed_parts_alone() {
         let mail = MAIL.replace("alternative", "signed");
         let mut rewrite = Rewrite::new(mail.as_bytes());
-        assert_eq!((rewrite.append_footer(b"x", b"y"), rewrite.rewrite_links(|_| Some(String::new()))), (0, 0));
+        assert_eq!((rewrite.append_footer("x", "y"), rewrite.rewrite_links(|_| Some(String::new()))), (0, 0));
         assert_eq!(rewrite.finish(), mail.as_bytes());
+    }
+
+    #[test]
+    fn a_new_link_stands_in_any_charset() {
+        let mail = b"Content-Type: text/plain; charset=iso-8859-1\n\nh\xe4 http://x.example/ b";
+        let mut rewrite = Rewrite::new(mail);
+        rewrite.rewrite_links(|_| Some("http://y.example/ü \"\r\n".into()));
+        let want = b"Content-Type: text/plain; charset=iso-8859-1\n\nh\xe4 http://y.example/%C3%BC%20%22%0D%0A b";
+        assert_eq!(rewrite.finish(), want);
+    }
+
+    #[test]
+    fn links_in_quoted_printable_keep_its_line_ends() {
+        let mail = "Content-Type: text/plain\nContent-Transfer-Encoding: quoted-printable\n\none=\n two\nhttp://x.ex=\nample/\n";
+        let mut rewrite = Rewrite::new(mail.as_bytes());
+        assert_eq!(rewrite.rewrite_links(|link| Some(format!("{link}y"))), 1);
+        let out = rewrite.finish();
+        assert!(out.ends_with(b"\n\none two\nhttp://x.example/y\n"), "{}", String::from_utf8_lossy(&out));
     }
 
     proptest! {

@@ -153,3 +153,23 @@ fn marks_are_read() {
     let scanned = Header::scan(b"Delivered-To: a@b.example\r\nDelivered-To: C@D.example\r\n");
     assert!(marks::was_delivered_to(&scanned, "c@d.example") && !marks::was_delivered_to(&scanned, "x@y"));
 }
+
+#[test]
+fn what_no_program_may_answer() {
+    for (header, why) in [
+        ("From: Ann <ann@b.example>\r\nSubject: hi", None),
+        ("Auto-Submitted: no\r\nFrom: ann@b.example", None),
+        ("Auto-Submitted: auto-generated\r\nList-Id: <a>", Some("auto-submitted")),
+        ("Content-Type: multipart/report", Some("report")),
+        ("Precedence: list", Some("list")),
+        ("Return-Path: <>\r\nFrom: ann@b.example", Some("null-sender")),
+        ("Return-Path: <ann@b.example>", None),
+        ("X-Auto-Response-Suppress: All", Some("marked")),
+        ("From: Mail <MAILER-DAEMON@b.example>", Some("nobody")),
+        ("From: owner-list@b.example", Some("nobody")),
+        ("From: list-request@b.example", Some("nobody")),
+        ("From: no-reply@b.example", Some("nobody")),
+    ] {
+        assert_eq!(marks::automatic(&Header::scan(header.as_bytes())), why, "{header}");
+    }
+}

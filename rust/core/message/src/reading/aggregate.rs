@@ -1,10 +1,6 @@
 //! DMARC aggregate reports (RFC 9990, and RFC 7489 before it), read and written. Words stay as they stand, in lower
 //! case; what is missing is empty.
 
-use std::io::Write;
-
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 
 use super::ReadError;
@@ -134,10 +130,7 @@ impl Aggregate {
     /// The XML in gzip, as it is mailed (RFC 9990).
     #[must_use]
     pub fn write_gzip(&self) -> Vec<u8> {
-        let mut packer = GzEncoder::new(Vec::new(), Compression::default());
-        // Writing into a Vec cannot fail.
-        let _ = packer.write_all(self.write().as_bytes());
-        packer.finish().unwrap_or_default()
+        super::gzip(self.write().as_bytes())
     }
 
     fn write_metadata(&self, out: &mut Writer) {

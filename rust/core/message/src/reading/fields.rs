@@ -1,7 +1,7 @@
 //! Reports written as groups of header fields: delivery status (RFC 3464 2), feedback (RFC 5965 3, RFC 6591 for
 //! authentication failures) and message disposition (RFC 8098 3.2).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::ReadError;
 use crate::header::Header;
@@ -42,7 +42,8 @@ pub struct RecipientStatus {
 }
 
 /// A feedback report; all its fields beside those that have their own place.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Feedback {
     /// abuse, fraud, virus, not-spam, auth-failure, other, or what stands there.
     pub feedback_type: String,

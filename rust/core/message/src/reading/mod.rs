@@ -14,6 +14,7 @@ pub use aggregate::{Aggregate, AuthResult, Reason, Record};
 pub use fields::{Disposition, Feedback, RecipientStatus, Status, disposition, feedback, status};
 pub(crate) use fields::{original_id as original_message_id, status_in};
 pub use tls::{TlsFailure, TlsPolicy, TlsReport};
+use unpack::gzip;
 pub use unpack::{MAX_UNPACKED, unpack};
 
 use crate::scan::{Kind, Tree};

@@ -80,6 +80,12 @@ impl TlsReport {
     pub fn write(&self) -> String {
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
+
+    /// The JSON in gzip, as it is mailed or posted (RFC 8460 5.2).
+    #[must_use]
+    pub fn write_gzip(&self) -> Vec<u8> {
+        super::gzip(self.write().as_bytes())
+    }
 }
 
 /// A list, or one text where writers leave the brackets out (RFC 8460 4.4 had both).

@@ -1,8 +1,10 @@
-//! gzip and zip, unpacked up to a bound. Of a zip the first file counts; anything else comes back as it is.
+//! gzip and zip, unpacked up to a bound, and gzip written. Of a zip the first file counts; anything else comes back as it is.
 
-use std::io::Read;
+use std::io::{Read, Write};
 
+use flate2::Compression;
 use flate2::read::{DeflateDecoder, MultiGzDecoder};
+use flate2::write::GzEncoder;
 use memchr::memmem;
 
 use super::ReadError;
@@ -22,6 +24,14 @@ pub fn unpack(data: &[u8]) -> Result<Vec<u8>, ReadError> {
         return bounded(MultiGzDecoder::new(data));
     }
     if data.starts_with(b"PK\x03\x04") { first_of_zip(data) } else { Ok(data.to_vec()) }
+}
+
+/// Packs a document.
+pub(super) fn gzip(document: &[u8]) -> Vec<u8> {
+    let mut packer = GzEncoder::new(Vec::with_capacity(document.len() / 8), Compression::default());
+    // Writing into a Vec cannot fail.
+    let _ = packer.write_all(document);
+    packer.finish().unwrap_or_default()
 }
 
 fn bounded(mut reader: impl Read) -> Result<Vec<u8>, ReadError> {
@@ -58,7 +68,6 @@ fn first_of_zip(data: &[u8]) -> Result<Vec<u8>, ReadError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
 
     #[test]
     fn bombs_stop_at_the_bound() {
@@ -67,6 +76,37 @@ mod tests {
             packer.write_all(&vec![0; 1 << 20]).unwrap();
         }
         assert_eq!(unpack(&packer.finish().unwrap()), Err(ReadError::TooLarge));
+    }
+
+    /// A zip with one file, its sizes in front as most writers have them.
+    fn zip(method: u8, content: &[u8], size: u32) -> Vec<u8> {
+        let mut out = b"PK\x03\x04\x14\0\0\0".to_vec();
+        out.extend_from_slice(&[method, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        out.extend_from_slice(&(content.len() as u32).to_le_bytes());
+        out.extend_from_slice(&size.to_le_bytes());
+        out.extend_from_slice(&[5, 0, 0, 0]);
+        out.extend_from_slice(b"a.xml");
+        out.extend_from_slice(content);
+        out
+    }
+
+    #[test]
+    fn zips_are_bounded_whatever_they_say_of_their_size() {
+        let mut packer = flate2::write::DeflateEncoder::new(Vec::new(), Compression::best());
+        for _ in 0..70 {
+            packer.write_all(&vec![0; 1 << 20]).unwrap();
+        }
+        assert_eq!(unpack(&zip(8, &packer.finish().unwrap(), 10)), Err(ReadError::TooLarge));
+        assert_eq!(unpack(&zip(0, &vec![b'x'; MAX_UNPACKED + 1], u32::MAX)), Err(ReadError::TooLarge));
+        assert_eq!(unpack(&zip(0, b"<feedback/>", 11)), Ok(b"<feedback/>".to_vec()));
+        assert_eq!(unpack(&zip(9, b"?", 1)), Err(ReadError::Packed("the zip uses a method that is not deflate")));
+    }
+
+    #[test]
+    fn what_is_packed_is_unpacked() {
+        assert_eq!(unpack(&gzip(b"<feedback/>")), Ok(b"<feedback/>".to_vec()));
+        // Several members behind one another are one document (RFC 1952 2.2).
+        assert_eq!(unpack(&[gzip(b"<feed"), gzip(b"back/>")].concat()), Ok(b"<feedback/>".to_vec()));
     }
 
     #[test]

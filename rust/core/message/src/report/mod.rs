@@ -4,6 +4,7 @@
 //! The report goes out with the null sender, which is the envelope's matter. Boundary, identity and times are
 //! arguments. Whatever a peer said is cleaned and folded, so it can neither break a field nor end a part.
 
+pub mod feedback;
 mod human;
 mod returned;
 mod status;

@@ -78,6 +78,7 @@ __all__ = [
     "scan_header",
     "scan_message",
     "seven_bit",
+    "verdict_words",
     "verify_dkim2",
     "write_aggregate",
     "write_feedback",
@@ -413,6 +414,8 @@ class Engine:
     def set_certificates(self, table: bytes) -> None:
         """Table Certificates, swapped whole; before `recover` too. `PolicyError(path, why)`: nothing changed."""
 
+    def set_signers(self, table: bytes) -> None:
+        """Swaps all keys that mail is signed with (MessagePack of `engine.Signers`). Raises `PolicyError`."""
     def forget_logins(self) -> None:
         """An account was changed or disabled: no login is taken from the engine's memory any more."""
 

@@ -17,7 +17,7 @@ import signal
 import stat
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,8 +26,9 @@ import structlog
 import trio
 
 from . import _core, delivery, intake, journal, routing
+from .auth.keys import Key, SigningKeys
 from .dns import Lookups
-from .engine import Bridge, Certificate, Control, Predicate, Recovered, compile_policy, supervise
+from .engine import Bridge, Certificate, Control, Predicate, Recovered, compile_policy, compile_signers, supervise
 from .engine import Certificates as EngineCertificates
 from .errors import AngariumError, EngineError, HookError, PolicyError, StartError
 from .identity import Identities
@@ -102,10 +103,12 @@ class House:
         self.say = say
         self.stopping = Stopping()
         self.control_ends = trio.Event()
-        hooks, auth = load_policy_file(settings)
+        hooks = load_policy_file(settings)
+        auth, giving = hooks.pop("auth", None), hooks.pop("signing_key", None)
         prepare_folders(settings)
         self.identities = Identities(settings, auth)
         self.certificates = Certificates(settings, self.show_certificates)
+        self.signing = SigningKeys(settings, giving, self.sign_with)
         hooks |= self.logins(settings)
         self.policy = compile_policy(settings, hooks=hooks)
         lookups = Lookups(settings.dns)
@@ -134,6 +137,9 @@ class House:
         )
         self.bridge.set_certificates(EngineCertificates(certificates=tuple(rows), client_ca=shown.client_ca.encode()))
 
+    def sign_with(self, keys: Sequence[Key]) -> None:
+        self.bridge.set_signers(compile_signers((key.row, key.pem) for key in keys))
+
     def close_doors(self) -> None:
         intake.close(self.listening)
         self.listening = []
@@ -153,6 +159,7 @@ class House:
         trio.lowlevel.add_instrument(self.steps)
         try:
             self.first_certificates()
+            await self.signing.fetch()
             async with trio.open_nursery() as bridge:
                 await bridge.start(self.bridge.run)
                 recovered = await self.recover()
@@ -220,6 +227,7 @@ class House:
             "delivery": partial(delivery.serve, self.bridge, self.planner),
             "followers": partial(journal.serve, self.journal, ()),
             "certificates": self.certificates.watch,
+            "signing": self.signing.watch,
             "logins": partial(self.identities.watch, self.bridge.forget_logins),
         }
         for name, room in rooms.items():
@@ -270,13 +278,16 @@ class House:
         try:
             settings = self.reload() if self.reload else self.settings
             refuse_moves(self.settings, settings)
-            hooks, auth = load_policy_file(settings)
+            hooks = load_policy_file(settings)
+            auth, giving = hooks.pop("auth", None), hooks.pop("signing_key", None)
             put_identities = self.identities.use(settings, auth)
             put_certificates = self.certificates.use(settings)
+            put_keys = self.signing.use(settings, giving)
             self.planner.check(settings)
             hooks |= self.logins(settings)
             policy = compile_policy(settings, hooks=hooks)
             put_certificates()
+            put_keys()
             generation = self.bridge.set_policy(policy)
         except (AngariumError, PolicyError) as error:
             log.error("the settings are not used", why=str(error))
@@ -311,13 +322,12 @@ class House:
 # --- what a start needs -------------------------------------------------------------------------------------------
 
 
-def load_policy_file(settings: Settings) -> tuple[dict[str, Hook], Hook | None]:
-    """The hooks, and the one that judges logins, which is asked only where the settings say so."""
+def load_policy_file(settings: Settings) -> dict[str, Hook]:
+    """The hooks, with those that the engine does not ask: who judges logins, who gives keys."""
     try:
-        hooks = load_hooks(settings.hooks_file)
+        return load_hooks(settings.hooks_file)
     except HookError as error:
         raise StartError(str(error)) from None
-    return hooks, hooks.pop("auth", None)
 
 
 def prepare_folders(settings: Settings) -> None:

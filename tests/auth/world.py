@@ -72,12 +72,18 @@ class World:
         self.mail = folder / "data" / "mail" / "box" / "new"
 
     async def send(
-        self, message: bytes, *, ip: str = GOOD, helo: str = "mx.example.org", sender: str = "alice@example.org"
+        self,
+        message: bytes,
+        *,
+        ip: str = GOOD,
+        helo: str = "mx.example.org",
+        sender: str = "alice@example.org",
+        to: str = "bob@here.test",
     ) -> str:
         """The reply to the final dot of a message that a client at `ip` brings."""
-        return await trio.to_thread.run_sync(self._talk, message, ip, helo, sender)
+        return await trio.to_thread.run_sync(self._talk, message, ip, helo, sender, to)
 
-    def _talk(self, message: bytes, ip: str, helo: str, sender: str) -> str:
+    def _talk(self, message: bytes, ip: str, helo: str, sender: str, to: str) -> str:
         host, _, port = self.server.addresses[0].rpartition(":")
         with smtplib.SMTP(host, int(port), timeout=30) as client:
             client.ehlo()
@@ -85,7 +91,7 @@ class World:
             assert code == 220, text
             client.ehlo(helo)
             client.mail(sender)
-            client.rcpt("bob@here.test")
+            client.rcpt(to)
             code, text = client.data(message)
             return f"{code} {text.decode()}"
 
@@ -95,11 +101,11 @@ class World:
         self.server.bridge.set_policy(compile_policy(given))
 
     async def arrived(self) -> bytes:
-        """The only message in the mailbox, as it lies there, with CRLF."""
+        """A message from the mailbox, as it lay there, with CRLF."""
         with trio.fail_after(30):
             while not (found := list(self.mail.glob("*"))):  # noqa: ASYNC110  the engine has threads of its own
                 await trio.sleep(0.01)
-        (file,) = found
+        file = found[0]
         octets = file.read_bytes()
         file.unlink()
         return octets.replace(b"\n", b"\r\n")

@@ -188,6 +188,21 @@ HOPS = [
             "[authentication.actions]\n'spf=fail' = 'drop'\n",
             ["authentication.actions: 'drop' is not known here; known here: none, tag, quarantine, defer, reject"],
         ),
+        (
+            "[[signing]]\ndomain = 'example.org'\nselector = 's 1'\nsince = 2026-12-02\nuntil = 2026-12-01\n"
+            "identity = '@example.net'\n[[signing]]\ndomain = 'example.org'\nselector = 's2'\nhook = true\n",
+            [
+                "signing[0].selector: 's 1' is no name in DNS; it takes one like",
+                "signing[0].key: there is no file ",
+                "signing[0].until: it ends before it begins; set a day after since",
+                'signing[0].identity: it is not of this domain; it takes one like "@news.example.org"',
+                "hooks.file: this key is missing; signing[1].hook needs a policy file with a function signing_key",
+            ],
+        ),
+        (
+            "[[signing]]\ndomain = 'example.org'\nselector = 's'\nhook = true\nsince = 'soon'\n",
+            ["signing[0].since: "],
+        ),
         ("[authentication]\nid = 'us; dmarc=pass'\n", ["authentication.id: this is no name"]),
         ("[limits]\nmemory = 'lots'\n", ["limits.memory: 'lots' is not a size; it takes a size like"]),
         ("[limits]\nsessions = '9'\n", ["limits.sessions: this is a text; it takes a whole number"]),
@@ -270,8 +285,9 @@ def test_every_key_of_the_starter_file_is_known(tmp_path: Path) -> None:
         kept[section, block, bare.partition(" = ")[0]] = bare
     text = "\n".join(kept.values())
     assert len(kept) > 30
-    (tmp_path / "tls").mkdir()
-    for name in ("policy.py", "smarthost.password", "tls/fullchain.pem", "tls/privkey.pem"):
+    key = "keys/dkim/example.org/202612-rsa.pem"
+    for name in ("policy.py", "smarthost.password", "tls/fullchain.pem", "tls/privkey.pem", key):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
     assert problems(tmp_path, text) == []
 

@@ -18,7 +18,7 @@ from .listings import (
     Rule,
     Stopped,
 )
-from .policy import CLASSES, PHASES, TLS_DEMANDS, compile_policy
+from .policy import CLASSES, PHASES, TLS_DEMANDS, compile_policy, compile_signers
 from .supervision import supervise
 from .tables import (
     Allowance,
@@ -50,6 +50,8 @@ from .tables import (
     Route,
     RouteTagRule,
     ScramKeys,
+    Signer,
+    Signers,
     Submission,
     SubmittedRecipient,
     SubmittedVariant,
@@ -110,6 +112,8 @@ __all__ = [
     "RouteTagRule",
     "Rule",
     "ScramKeys",
+    "Signer",
+    "Signers",
     "Stopped",
     "Submission",
     "SubmittedRecipient",
@@ -122,5 +126,6 @@ __all__ = [
     "accepted",
     "answer_wanted",
     "compile_policy",
+    "compile_signers",
     "supervise",
 ]

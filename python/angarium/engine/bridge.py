@@ -37,6 +37,7 @@ from .tables import (
     Plan,
     Policy,
     Route,
+    Signers,
     Submission,
 )
 
@@ -226,6 +227,11 @@ class Bridge:
     def set_certificates(self, certificates: Certificates) -> None:
         """Swaps what listeners show whole, before `recover` too. Raises `PolicyError`, then nothing changed."""
         self.engine.set_certificates(encode(certificates))
+
+    def set_signers(self, signers: Signers) -> None:
+        """Swaps the keys that mail is signed with whole, before `recover` too. Raises `PolicyError`, then nothing
+        changed."""
+        self.engine.set_signers(encode(signers))
 
     def forget_logins(self) -> None:
         """No login is taken from memory any more: accounts have changed."""

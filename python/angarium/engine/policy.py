@@ -6,7 +6,8 @@ outside (`hooks`), because only who loaded the policy file knows which functions
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from datetime import UTC, date, datetime, time
 
 from .. import settings as site
 from .tables import (
@@ -26,6 +27,8 @@ from .tables import (
     Reports,
     RetryTable,
     RouteTagRule,
+    Signer,
+    Signers,
     Timeouts,
 )
 
@@ -132,6 +135,36 @@ def authentication(given: site.Authentication) -> Authentication:
         forwarder_domains=tuple(str(domain) for domain in given.forwarders.domains),
         sealers=tuple(str(domain) for domain in given.sealers),
     )
+
+
+def compile_signers(keys: Iterable[tuple[site.Signing, bytes]]) -> Signers:
+    """The keys of a site, each with its row."""
+    return Signers(signers=tuple(signer(row, pem) for row, pem in keys))
+
+
+def signer(row: site.Signing, pem: bytes) -> Signer:
+    return Signer(
+        domain=str(row.domain),
+        selector=row.selector,
+        key=pem,
+        seals=row.seal,
+        authors=tuple(str(domain) for domain in row.authors),
+        tenant=row.tenant,
+        stream=row.stream,
+        since=midnight(row.since),
+        until=midnight(row.until),
+        headers=row.headers,
+        identity=row.identity or None,
+        lifetime=None if row.expire is None else int(row.expire.seconds),
+        simple_header=row.header == "simple",
+        simple_body=row.body == "simple",
+        converts=row.eight_bit == "convert",
+    )
+
+
+def midnight(day: date | None) -> int:
+    """When a day begins (UTC), in Unix milliseconds; 0 for none."""
+    return 0 if day is None else int(datetime.combine(day, time.min, UTC).timestamp() * 1_000)
 
 
 def tag_rule(row: site.Tag) -> RouteTagRule:

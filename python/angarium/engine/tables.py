@@ -332,6 +332,40 @@ class Certificates(Struct, frozen=True, kw_only=True, omit_defaults=True):
     challenges: tuple[Certificate, ...] = ()
 
 
+class Signer(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """tables::SignerRow: a key and what it signs; milliseconds, 0: no end."""
+
+    domain: str
+    selector: str
+    # PEM.
+    key: bytes
+    # ARC instead of DKIM.
+    seals: bool = False
+    # Domains of From; empty: the domain.
+    authors: tuple[str, ...] = ()
+    tenant: str = ""
+    stream: str = ""
+    since: int = 0
+    until: int = 0
+    headers: tuple[str, ...] = ()
+    identity: str | None = None
+    # Seconds.
+    lifetime: int | None = None
+    simple_header: bool = False
+    simple_body: bool = False
+    # 8-bit content is made 7-bit first.
+    converts: bool = False
+
+    def __repr__(self) -> str:
+        return f"Signer({self.selector} of {self.domain})"
+
+
+class Signers(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """tables::Signers: all of them."""
+
+    signers: tuple[Signer, ...] = ()
+
+
 class SubmittedRecipient(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """tables::SubmittedRecipient"""
 

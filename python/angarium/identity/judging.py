@@ -18,7 +18,7 @@ from .. import settings as site
 from ..engine import Identity, Verdict
 from ..errors import HookError, StartError
 from ..policy import Hook, Login
-from ..tls.watching import Print, look
+from ..settings.prints import Print, prints
 from .attempt import Attempt, Source, SourceDown
 from .dovecot import Dovecot
 from .http import Http
@@ -127,7 +127,7 @@ def traces(settings: site.Settings) -> Print:
         return ()
     kept = settings.accounts_file
     # SQLite writes a change into its log first.
-    return tuple(look(path) for path in (kept, kept.with_name(f"{kept.name}-wal")))
+    return prints((kept, kept.with_name(f"{kept.name}-wal")))
 
 
 def open_source(settings: site.Settings, auth: Hook | None) -> Source:

@@ -19,6 +19,7 @@ import apsw
 import msgspec
 
 from ..errors import AngariumError
+from ..settings.prints import look
 from .accounts import Account, login_key
 
 # How long a change waits for another one, in milliseconds.
@@ -139,9 +140,8 @@ class TextStore:
     def _accounts(self) -> dict[str, Account]:
         with self._lock:
             try:
-                found = self.path.stat()
-                looked = (found.st_mtime_ns, found.st_size, found.st_ino)
-                if looked != self._print:
+                looked = look(self.path)
+                if looked is None or looked != self._print:
                     self._read, self._print = self._parse(self.path.read_bytes()), looked
             except OSError as error:
                 raise StoreBroken(f"{self.path}: the accounts cannot be read: {error.strerror}") from None

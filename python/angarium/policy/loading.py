@@ -1,4 +1,4 @@
-"""Finds the hooks in a site's policy file: async functions called connect, mail, rcpt, message, auth.
+"""Finds the hooks in a site's policy file: async functions called connect, mail, rcpt, message, auth, signing_key.
 
 The file is ordinary Python, run once when it is loaded. What is wrong with it is one sentence with file and line
 (`HookError`); a reload that fails leaves the hooks as they were.
@@ -14,7 +14,6 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from ..engine import PHASES
 from ..errors import HookError
 
 Hook = Callable[..., Coroutine[Any, Any, Any]]
@@ -25,6 +24,8 @@ ARGUMENTS = {
     "rcpt": ("envelope", "recipient"),
     "message": ("message",),
     "auth": ("login",),
+    # Not asked by the engine: see auth.keys.
+    "signing_key": ("domain", "selector"),
 }
 MODULE = "angarium_site_policy"
 
@@ -34,11 +35,11 @@ def load_hooks(path: Path | None) -> dict[str, Hook]:
     if path is None:
         return {}
     module = run_file(path)
-    hooks = {phase: getattr(module, phase) for phase in PHASES if hasattr(module, phase)}
+    hooks = {phase: getattr(module, phase) for phase in ARGUMENTS if hasattr(module, phase)}
     for phase, function in hooks.items():
         check_hook(path, phase, function)
     if not hooks:
-        raise HookError(f"{path}: there is no hook in it; known are async functions called {', '.join(PHASES)}")
+        raise HookError(f"{path}: there is no hook in it; known are async functions called {', '.join(ARGUMENTS)}")
     return hooks
 
 

@@ -28,6 +28,8 @@ MODE = re.compile(r"0?[0-7]{3}")
 REPLY_KEY = re.compile(r"[245][0-5][0-9]( [245]\.[0-9]{1,3}\.[0-9]{1,3})?")
 # RFC 8601 2.5: what every site writes is a domain name.
 AUTHSERV_ID = re.compile(r"[A-Za-z0-9._-]{1,253}")
+# RFC 6376 3.1: sub-domains, one below the other.
+SELECTOR = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?)*")
 VARIABLE = re.compile(r"\{([^{}]*)\}")
 VARIABLES = ("hostname", "id", "text")
 # RFC 5321 4.5.3.1.5: a reply line has 512 octets at most, with its codes and line end.
@@ -42,7 +44,16 @@ NEEDED = {"dovecot": "socket", "http": "url"}
 
 def contradictions(settings: Settings) -> Iterator[Finding]:
     """All of them, in the order of the file's sections."""
-    for check_rows in (listen_rows, tls_rows, login_rows, authentication_rows, way_rows, folder_rows, number_rows):
+    for check_rows in (
+        listen_rows,
+        tls_rows,
+        login_rows,
+        authentication_rows,
+        signing_rows,
+        way_rows,
+        folder_rows,
+        number_rows,
+    ):
         yield from check_rows(settings)
 
 
@@ -167,6 +178,26 @@ def authentication_rows(settings: Settings) -> Iterator[Finding]:
             yield key, "a failure of DNS is for now and refuses nobody for good", 'it takes "defer" at most'
     if settings.authentication.id and not AUTHSERV_ID.fullmatch(settings.authentication.id):
         yield "authentication.id", "this is no name for Authentication-Results", "it takes a host name of yours"
+
+
+def signing_rows(settings: Settings) -> Iterator[Finding]:
+    for number, row in enumerate(settings.signing):
+        key = f"signing[{number}]"
+        if not SELECTOR.fullmatch(row.selector):
+            yield f"{key}.selector", f"{row.selector!r} is no name in DNS", 'it takes one like "202612-rsa"'
+        if row.hook and row.key:
+            yield f"{key}.hook", "there is a key file too", "leave one of the two out"
+        if row.hook and not settings.hooks.file:
+            yield "hooks.file", "this key is missing", f"{key}.hook needs a policy file with a function signing_key"
+        if not row.hook:
+            yield from absent(f"{key}.key", row.key)
+        if row.since and row.until and row.since >= row.until:
+            yield f"{key}.until", "it ends before it begins", "set a day after since"
+        below = row.identity.rpartition("@")[2]
+        if row.identity and ("@" not in row.identity or not (below == row.domain or below.endswith(f".{row.domain}"))):
+            yield f"{key}.identity", "it is not of this domain", f'it takes one like "@news.{row.domain}"'
+        if row.seal and (row.authors or row.identity):
+            yield f"{key}.seal", "authors and identity are for DKIM", "leave them out, or seal"
 
 
 def url_rows(url: str) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +31,8 @@ from .kinds import KINDS, Mailbox, decode_kind
 from .tables import CATCH_ALL, Certificate, Local, Logins, Settings
 
 DEFAULT_FILE = "angarium.toml"
+# Where `angarium dkim new` puts keys.
+KEYS = "keys/dkim"
 # `check` stops after so many; whoever has more has another kind of file.
 MOST_PROBLEMS = 50
 PHASES = ("connect", "mail", "rcpt", "message")
@@ -253,7 +256,9 @@ def describe(kind: Any) -> str:
         return "blocks, each with its name in [[ ]]" if fields_of(item) else f"a list, each item {describe(item)}"
     if fields_of(inner) or origin is dict:
         return "a table"
-    return {str: "a text in quotes", bool: "true or false", int: "a whole number"}.get(inner, "something else")
+    return {date: "a date like 2026-12-01", str: "a text in quotes", bool: "true or false", int: "a whole number"}.get(
+        inner, "something else"
+    )
 
 
 def cut_out(raw: Any, steps: list[Step]) -> bool:
@@ -302,6 +307,10 @@ def complete(settings: Settings, base: Path) -> Settings:
         ),
         logins=logins(settings, data, path),
         listen=tuple(listener(row, settings.logins) for row in settings.listen),
+        signing=tuple(
+            row if row.hook else replace(row, key=path(row.key, base / KEYS / row.domain / f"{row.selector}.pem"))
+            for row in settings.signing
+        ),
         route=tuple(hop(row) for row in settings.route),
         smarthost=None if settings.smarthost is None else hop(settings.smarthost),
     )

@@ -7,6 +7,7 @@ who gets a `Settings` finds nothing left to guess. Unknown keys are refused.
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -191,6 +192,37 @@ class Authentication(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sealers: tuple[DomainPattern, ...] = ()
 
 
+class Signing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[[signing]]: a key that signs what our own clients send; every row that matches signs."""
+
+    domain: DomainName
+    # The key lies in DNS below this name of the domain.
+    selector: str
+    # PEM file, read again when it changes. Empty: keys/dkim/DOMAIN/SELECTOR.pem beside this file.
+    key: str = ""
+    # Or `async def signing_key(domain, selector)` of the policy file gives it.
+    hook: bool = False
+    # ARC instead of DKIM: seals mail of others that was judged here and goes on.
+    seal: bool = False
+    # Domains of From that it signs for. Empty: the domain alone.
+    authors: tuple[DomainPattern, ...] = ()
+    tenant: str = ""
+    stream: str = ""
+    # The first day, and the first day not any more (UTC).
+    since: date | None = None
+    until: date | None = None
+    # What is signed if it is there. Empty: the usual fields; From and the like are protected against additions.
+    headers: tuple[str, ...] = ()
+    # i=, when it is more than the domain.
+    identity: str = ""
+    # How long a signature holds. None: without end.
+    expire: Duration | None = None
+    header: Literal["relaxed", "simple"] = "relaxed"
+    body: Literal["relaxed", "simple"] = "relaxed"
+    # Content that is not 7-bit: made so first, since a host on the way may have to; or left alone.
+    eight_bit: Literal["convert", "keep"] = "convert"
+
+
 class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[delivery.retry]: the waits before each new try, by reason; the last one repeats."""
 
@@ -360,6 +392,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     smarthost: Smarthost | None = None
     dns: Dns = Dns()
     authentication: Authentication = Authentication()
+    signing: tuple[Signing, ...] = ()
     delivery: Delivery = Delivery()
     reports: Reports = Reports()
     limits: Limits = Limits()

@@ -16,13 +16,13 @@ import trio
 
 from .. import settings as site
 from ..errors import AngariumError
+from ..settings.prints import Print, prints
 from .making import ensure_own, own_files
 from .reading import Shown, read
 
 # Ends of validity are looked at so often, in seconds.
 DAY = 86_400.0
 
-Print = tuple[tuple[int, int, int] | None, ...]
 log = structlog.get_logger("angarium.tls")
 
 
@@ -105,19 +105,10 @@ def tell(shown: Shown) -> None:
 
 
 def fingerprint(settings: site.Settings) -> Print:
-    """Changes whenever a file does: time, size and inode of what each path leads to."""
-    return tuple(look(path) for path in files(settings))
+    return prints(files(settings))
 
 
 def files(settings: site.Settings) -> list[Path]:
     rows = settings.tls.certificate
     named = [path for row in rows for path in (row.chain, row.key)] if rows else own_files(settings.tls_folder)
     return [Path(path) for path in (*named, settings.tls.client_ca) if path]
-
-
-def look(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

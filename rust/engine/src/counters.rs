@@ -178,6 +178,9 @@ counters! {
         dns_questions,
         dns_failures,
         dns_remembered,
+        /// Messages signed or sealed, and those whose key did not work.
+        signed,
+        sign_failed,
     }
     now {
         sessions,
@@ -198,6 +201,8 @@ counters! {
         ask_time: TIME_BOUNDS,
         /// Judging the senders, waiting for DNS included.
         judge_time: TIME_BOUNDS,
+        /// Signing, waiting for the pool included.
+        sign_time: TIME_BOUNDS,
     }
 }
 

@@ -21,7 +21,8 @@ use crate::faults::Faults;
 use crate::policy::compiled::Compiled;
 use crate::policy::{Policy, PolicyError};
 use crate::running::{self, Running};
-use crate::tables::{Certificates, decode};
+use crate::signing::Signing;
+use crate::tables::{Certificates, Signers, decode};
 use crate::tickets::{Busy, Ticket, Tickets};
 use crate::tls::Tls;
 use crate::upkeep::Upkeep;
@@ -61,6 +62,7 @@ pub struct Engine {
     opening: Mutex<Option<Opening>>,
     running: ArcSwapOption<Running>,
     tls: Arc<Tls>,
+    signing: Arc<Signing>,
     /// Closed while it recovered: what then starts is closed at once.
     closed: AtomicBool,
 }
@@ -109,6 +111,7 @@ impl Engine {
             opening: Mutex::new(Some(opening)),
             running: ArcSwapOption::empty(),
             tls: Arc::default(),
+            signing: Arc::default(),
             closed: AtomicBool::new(false),
         })
     }
@@ -144,6 +147,7 @@ impl Engine {
             upkeep: self.upkeep.clone(),
             workers: self.settings.workers,
             tls: self.tls.clone(),
+            signing: self.signing.clone(),
         };
         match Running::start(&parts) {
             Ok(running) => self.running.store(Some(running)),
@@ -175,6 +179,12 @@ impl Engine {
     pub fn set_certificates(&self, table: &[u8]) -> Result<(), PolicyError> {
         let table: Certificates = decode(table).map_err(|error| PolicyError::new("", error.to_string()))?;
         self.tls.set(&table)
+    }
+
+    /// Swaps all keys that mail is signed with; what is wrong with them is said as of a policy.
+    pub fn set_signers(&self, table: &[u8]) -> Result<(), PolicyError> {
+        let table: Signers = decode(table).map_err(|error| PolicyError::new("", error.to_string()))?;
+        self.signing.set(&table)
     }
 
     /// An account was changed: no login is taken from memory any more.

@@ -23,6 +23,7 @@ use crate::policy::compiled::Compiled;
 use crate::pool::Pool;
 use crate::session::budget::Budget;
 use crate::session::registry::Registry;
+use crate::signing::Signing;
 use crate::stress::Stress;
 use crate::tls::Tls;
 use crate::traffic::Traffic;
@@ -61,6 +62,9 @@ pub struct Intake {
     pub dns: Arc<Dns>,
     /// Where senders are judged when it takes long.
     pub judging: Pool,
+    pub signing: Arc<Signing>,
+    /// Where mail is signed.
+    pub signers: Pool,
 }
 
 impl Intake {

@@ -25,6 +25,7 @@ pub mod policy;
 mod pool;
 mod running;
 mod session;
+mod signing;
 mod stress;
 pub mod tables;
 mod tickets;

@@ -36,6 +36,7 @@ use crate::policy::{Policy, PolicyError};
 use crate::pool::Pool;
 use crate::session::budget::Budget;
 use crate::session::registry::Registry;
+use crate::signing::Signing;
 use crate::stress::Stress;
 use crate::tls::Tls;
 use crate::traffic::Traffic;
@@ -61,6 +62,7 @@ pub(crate) struct Parts {
     pub upkeep: Arc<Upkeep>,
     pub workers: usize,
     pub tls: Arc<Tls>,
+    pub signing: Arc<Signing>,
 }
 
 pub struct Running {
@@ -284,6 +286,8 @@ fn build_intake(parts: &Parts, counters: Arc<Counters>, handshakes: Handle) -> I
         verdicts: VerdictCounts::default(),
         dns: Dns::new(&table.dns, parts.clock, counters.clone()),
         judging: Pool::new(cores(parts.workers)),
+        signing: parts.signing.clone(),
+        signers: Pool::new(cores(parts.workers)),
         counters,
         admission: Arc::new(Admission::default()),
         budget: Budget::new(table.limits.bytes_in_flight),

@@ -110,6 +110,49 @@ pub struct Certificate {
     pub key: ByteBuf,
 }
 
+/// All keys that mail is signed with, swapped whole.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Signers {
+    pub signers: Vec<SignerRow>,
+}
+
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SignerRow {
+    pub domain: String,
+    pub selector: String,
+    /// PEM: PKCS#8 or PKCS#1; or base64 of an Ed25519 seed.
+    pub key: ByteBuf,
+    /// ARC instead of DKIM: for mail of others that goes on.
+    pub seals: bool,
+    /// Domains of From (`example.org`, `.example.org` below it, `*`); empty: the domain.
+    pub authors: Vec<String>,
+    /// Only of this tenant and stream; empty: of all.
+    pub tenant: String,
+    pub stream: String,
+    /// Signs from then on, and not any more from then on; 0: no end.
+    pub since: Millis,
+    pub until: Millis,
+    /// What is signed if it is there; empty: the usual fields.
+    pub headers: Vec<String>,
+    /// `i=`.
+    pub identity: Option<String>,
+    /// Seconds that a signature holds.
+    pub lifetime: Option<u64>,
+    pub simple_header: bool,
+    pub simple_body: bool,
+    /// 8-bit content is made 7-bit first.
+    pub converts: bool,
+}
+
+impl std::fmt::Debug for SignerRow {
+    /// Without the key.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "SignerRow({} {})", self.domain, self.selector)
+    }
+}
+
 /// One recipient of a submission.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -12,6 +12,7 @@ use angarium_events::Level;
 use angarium_nouns::Millis;
 use parking_lot::{Condvar, Mutex};
 
+use crate::accept::sign_report;
 use crate::faults::{FaultKind, Faults};
 use crate::intake::Intake;
 
@@ -95,7 +96,7 @@ pub fn tell_what_is_wanted(intake: &Intake) {
 /// Nobody waits for a report's commit: if it is refused, it is owed still and comes again.
 fn commit_reports(intake: &Intake) {
     for report in intake.ledger.reports_due(intake.clock.now(), REPORTS) {
-        let _owed_until_durable = intake.committer.put(report, -1);
+        let _owed_until_durable = intake.committer.put(sign_report(intake, report), -1);
     }
 }
 

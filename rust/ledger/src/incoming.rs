@@ -101,6 +101,20 @@ impl Incoming {
         &self.head
     }
 
+    /// The body, where it stands in the record in one piece.
+    pub fn inline(&self) -> Option<&[u8]> {
+        if let Body::Inline(bytes) = &self.body { Some(bytes) } else { None }
+    }
+
+    /// The same with more in front of its body.
+    #[must_use]
+    pub fn fronted(mut self, fields: &[u8]) -> Self {
+        let Body::Inline(bytes) = &mut self.body else { return self };
+        let Ok(recipients) = self.head.recipients.all() else { return self };
+        let body = Body::Inline([fields, bytes].concat());
+        Self::prepare(self.head.clone(), &recipients, body).unwrap_or(self)
+    }
+
     /// Bytes that the record takes in the content log, for budgets and the size of groups.
     pub fn record_len(&self) -> usize {
         self.encoded.len() + self.body.parts().map(<[u8]>::len).sum::<usize>()

@@ -16,7 +16,7 @@ use angarium_message::{Field, Header, Tree, findings};
 use angarium_nouns::{Millis, Reply, Verdicts};
 use serde_bytes::ByteBuf;
 
-use super::{Message, consequences};
+use super::{Chain, Message, consequences};
 use crate::delivery::render;
 use crate::dns::Dns;
 use crate::intake::Intake;
@@ -62,6 +62,9 @@ pub(super) async fn authenticate(intake: &Intake, mut message: Box<Message>) -> 
     consequences::apply(&mut message, &verdicts);
     message.put_on_top(&results::field_of(&verdicts.results));
     message.verdicts = Some(Box::new(verdicts));
+    if intake.signing.keys().seals() {
+        message.chain = Some(Box::new(Chain { chain: judge.chain().clone(), outcome: report.arc.outcome }));
+    }
     Ok(message)
 }
 
@@ -170,7 +173,7 @@ impl Look {
     }
 }
 
-fn read_full(reader: &BodyReader, into: &mut [u8], at: &mut u64) -> Option<()> {
+pub(super) fn read_full(reader: &BodyReader, into: &mut [u8], at: &mut u64) -> Option<()> {
     let mut filled = 0;
     while filled < into.len() {
         let count = reader.read_at(&mut into[filled..], *at).ok().filter(|count| *count > 0)?;

@@ -9,6 +9,7 @@ mod commit;
 mod consequences;
 mod filter;
 mod origin;
+mod sign;
 mod stamp;
 mod submit;
 
@@ -28,8 +29,12 @@ use crate::logins::Login;
 use crate::policy::compiled::Compiled;
 use crate::session::budget::Charge;
 
+pub use sign::{Chain, sign_report};
 pub use stamp::{StampWords, received_field, stamp_bytes};
 pub use submit::submit;
+
+/// Whoever signs the whole of a message has it broken by a conversion (RFC 6376 5.3, RFC 8617 4.1.2).
+pub const SIGNATURES: [&str; 2] = ["DKIM-Signature", "ARC-Message-Signature"];
 
 /// A message between its envelope's first word and its answer.
 pub struct Message {
@@ -73,6 +78,8 @@ pub struct Message {
     pub held_to: Option<Arc<Login>>,
     /// What was found out about who sent it; `None`: it was not judged.
     pub verdicts: Option<Box<Verdicts>>,
+    /// Its ARC chain, where somebody may seal it.
+    pub chain: Option<Box<Chain>>,
     /// Since when it is on its way, microseconds of the clock.
     pub begun: u64,
 }
@@ -137,7 +144,8 @@ async fn stages(intake: &Intake, message: Box<Message>, peer: RawFd) -> Result<A
     if message.discarded || message.recipients.is_empty() {
         return Ok(Answer::Discarded(message.id));
     }
-    // sign: at accept when there is one variant without recipient fields.
+    let message =
+        if sign::is_wanted(intake, &message) { Box::pin(sign::sign(intake, message)).await? } else { message };
     commit::commit(intake, message, peer).await
 }
 
@@ -194,6 +202,7 @@ impl Message {
             refused: Vec::new(),
             held_to: None,
             verdicts: None,
+            chain: None,
             begun: 0,
         }
     }

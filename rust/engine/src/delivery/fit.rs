@@ -16,12 +16,11 @@ use super::desk::Desk;
 use super::envelope::Envelope;
 use super::refusals::{self, Refusal};
 use super::render::Rendered;
+use crate::accept::SIGNATURES;
 
 /// Larger messages are not converted: a conversion holds the message twice in memory, and who sends this much binary
 /// content to a host without 8BITMIME has other ways.
 const MAX_CONVERTED: u64 = 32 * 1024 * 1024;
-/// Whoever signs the whole of a message has it broken by a conversion (RFC 6376 5.3, RFC 8617 4.1.2).
-const SIGNATURES: [&str; 2] = ["DKIM-Signature", "ARC-Message-Signature"];
 
 /// A message as this peer gets it.
 #[derive(Default)]

@@ -8,6 +8,7 @@
 use angarium_message::Header;
 use angarium_message::edit::{kept, ranges_of};
 use angarium_nouns::record::{ContentHead, Recipient, Variant};
+use serde_bytes::ByteBuf;
 
 /// Header edit kinds of a variant.
 pub const ADD: u8 = 0;
@@ -62,7 +63,11 @@ pub fn changes(head: &ContentHead, number: u16) -> bool {
 
 /// Makes the header edits. `start` is the stored body, or as much of it as holds the header section.
 pub fn edit(head: &ContentHead, number: u16, start: &[u8]) -> Rendered {
-    let edits = variant(head, number).map_or(&[][..], |variant| &variant.edits);
+    edit_with(variant(head, number).map_or(&[][..], |variant| &variant.edits), start)
+}
+
+/// The same for edits that no record has yet.
+pub fn edit_with(edits: &[(u8, ByteBuf)], start: &[u8]) -> Rendered {
     let mut front = Vec::new();
     for (_, line) in edits.iter().filter(|(kind, _)| *kind == ADD) {
         front.extend_from_slice(line);
@@ -121,7 +126,6 @@ fn field_name(edit: &[u8]) -> Option<&str> {
 mod tests {
     use super::*;
     use angarium_nouns::id::MessageId;
-    use serde_bytes::ByteBuf;
 
     const BODY: &[u8] = b"Received: one\r\nSubject: a\r\n b\r\nX-Gone: 1\r\n\r\nX-Gone: stays, {{name}}\r\n";
 

@@ -98,6 +98,11 @@ impl Compiled {
             || self.recipients.contains(mailbox_key("", &recipient.host().key()).as_str())
     }
 
+    /// Does mail for this domain end here?
+    pub fn is_local(&self, address: &Address) -> bool {
+        self.local.contains(address.host())
+    }
+
     /// What VRFY is told: does this address end here?
     pub fn is_here(&self, address: &Address) -> bool {
         self.local.contains(address.host()) && self.exists(address)

@@ -123,6 +123,10 @@ impl Engine {
         py.detach(|| self.0.set_certificates(&table)).map_err(policy_error)
     }
 
+    fn set_signers(&self, py: Python<'_>, table: PyBackedBytes) -> PyResult<()> {
+        py.detach(|| self.0.set_signers(&table)).map_err(policy_error)
+    }
+
     fn forget_logins(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.0.forget_logins()).map_err(call_error)
     }

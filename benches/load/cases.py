@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from .front import added, idle_tls, tls
 from .mail import Flood, Load, send, wait_for_port
 from .rows import Row, Scale, measure, ratio
+from .senders import judged
 from .servers import Aiosmtpd, Angarium, Haraka, Null, Postfix
 
 HOOK = """async def message(envelope):
@@ -150,5 +151,6 @@ CASES = {
     "tls": tls,
     "added": added,
     "idle-tls": idle_tls,
+    "judged": judged,
     "restart": restart,
 }

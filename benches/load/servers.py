@@ -122,7 +122,7 @@ class Angarium(Server):
     """The bundled server.
 
     `hook`: the text of a policy file whose functions are asked. `certificate`: (chain, key) to show. `login`: (name,
-    password) of an account. `listen`: further lines of its listener.
+    password) of an account. `listen`: further lines of its listener. `tables`: further tables of its settings.
     """
 
     name = "angarium"
@@ -137,11 +137,13 @@ class Angarium(Server):
         certificate: tuple[Path, Path] | None = None,
         login: tuple[str, str] | None = None,
         listen: str = "",
+        tables: str = "",
         port: int = 2530,
     ) -> None:
         self.port = port
         super().__init__(relay_to=relay_to)
         self.hook, self.certificate, self.login, self.listen = hook, certificate, login, listen
+        self.tables = tables
         self.opening = b"PROXY UNKNOWN\r\n" if "proxy_networks" in listen else b""
 
     def prepare(self) -> None:
@@ -154,6 +156,7 @@ class Angarium(Server):
             f'[control]\naddress = "127.0.0.1:{self.port + 1}"\n',
             f"[delivery]\nsuspended = {json.dumps(self.relay_to is None)}\n",
             "[limits]\nsessions = 50000\n",
+            self.tables,
         ]
         if self.hook:
             (self.folder / "policy.py").write_text(self.hook)
@@ -169,7 +172,7 @@ class Angarium(Server):
             subprocess.run(command, input=password, text=True, capture_output=True, check=True)
 
     def metrics(self) -> dict[str, float]:
-        """The figures that have no labels, by name."""
+        """The figures by name, with their labels where these hold no space."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port + 1}/metrics", timeout=30) as reply:
             lines = reply.read().decode().splitlines()
         return {name: float(value) for name, _, value in (line.partition(" ") for line in lines if line[:1] != "#")}

@@ -84,8 +84,44 @@ def test_what_must_be_published(tmp_path: Path, dns: Served) -> None:
     assert code == 1 and out.count("missing") == 6, out
     for line in lines:
         dns.zone.add(line.replace(" IN ", " ", 1))
-    code, out = run("dns", "check", "example.org", "--server", dns.server, folder=tmp_path)
+    check = ("dns", "check", "example.org", "--server", dns.server)
+    code, out = run(*check, folder=tmp_path)
+    assert code == 1 and "mail.example.org has no address" in out and out.count("good") == 5, out
+    dns.zone.add("mail.example.org 60 A 192.0.2.1")
+    code, out = run(*check, folder=tmp_path)
     assert code == 0 and out.count("good") == 6, out
+
+
+def test_what_is_published_is_tried_out(tmp_path: Path, dns: Served) -> None:
+    """Records that are there and do not do what they should; keys that only the settings name."""
+    code, out = run("dkim", "new", "example.org", "--selector", "s1", "--keys", "elsewhere", folder=tmp_path)
+    (tmp_path / "angarium.toml").write_text(out[out.index("[[signing]]") :])
+    assert run("check-config", folder=tmp_path)[0] == 0
+    dns.zone.add("example.org 60 MX 10 mail.example.org.")
+    dns.zone.add("mail.example.org 60 A 192.0.2.1")
+    dns.txt("example.org", "v=spf1 ip4:192.0.2.2 -all")
+    dns.txt("s1._domainkey.example.org", DkimKey(DkimKey.generate("rsa-2048").encode()).record)
+    dns.txt("_dmarc.example.org", "v=DMARC1\\; p=none\\; rua=mailto:a@example.org")
+    dns.txt("_mta-sts.example.org", "v=STSv1\\;")
+    dns.txt("_smtp._tls.example.org", "v=TLSRPTv1\\; rua=mailto:a@example.org")
+    dns.txt("_smtp._tls.example.org", "v=TLSRPTv1\\; rua=mailto:b@example.org")
+    code, out = run("dns", "check", "example.org", "--server", dns.server, folder=tmp_path)
+    assert code == 1 and out.count("differs") == 5, out
+    for piece in (
+        "mail.example.org at 192.0.2.1 gets fail",
+        "the signature does not match",
+        "it asks for none, wanted is quarantine",
+        "it has no id=",
+        "there are 2 records that begin with v=TLSRPTv1",
+    ):
+        assert piece in out, out
+    # Weaker is what was wanted.
+    assert (
+        run("dns", "check", "example.org", "--server", dns.server, "--policy", "none", folder=tmp_path)[1].count(
+            "differs"
+        )
+        == 4
+    )
 
 
 def test_a_message_is_judged_and_explained(tmp_path: Path, dns: Served) -> None:

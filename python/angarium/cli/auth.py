@@ -14,9 +14,9 @@ from typing import Literal
 from ..auth import DkimKey, check_sync, find_resolver
 from ..auth.asking import Found
 from ..errors import AuthError
+from ..settings.reading import KEYS
 from .show import columns, json_line, plain
 
-KEYS = "keys/dkim"
 Kind = Literal["rsa-2048", "rsa-3072", "rsa-4096", "ed25519"]
 
 
@@ -111,6 +111,8 @@ def new_key(domain: str, *, selector: str | None = None, kind: Kind = "rsa-2048"
         raise AuthError(f"{path} cannot be written: {error.strerror}") from error
     print(f"{path} holds the key; publish:")
     print(record_line(f"{name}._domainkey.{domain}", DkimKey(pem.encode()).record))
+    print("When the record is out, sign with it by these lines of angarium.toml:")
+    print(f'[[signing]]\ndomain = "{domain.lower()}"\nselector = "{name}"\nkey = "{path.absolute()}"')
 
 
 def record_line(name: str, text: str) -> str:

@@ -8,7 +8,7 @@
 //! Options: `recipients N` of each message; `messages N` of each connection before the next one begins (otherwise a
 //! connection lives to the end); `tls FILE` STARTTLS, whole handshakes with the host that shows this certificate (PEM);
 //! `login BASE64` AUTH PLAIN; `proxy 1` a PROXY header in front; `xclient 1`; `noops N` and `hellos N`
-//! further round trips; `hold 1` opens SESSIONS, prints
+//! further round trips; `content FILE` a message of its own; `hold 1` opens SESSIONS, prints
 //! how many are open and keeps them until its standard input ends.
 
 mod session;
@@ -112,7 +112,7 @@ fn body(size: usize) -> Vec<u8> {
 }
 
 const USAGE: &str = "usage: flood PORT SESSIONS MESSAGES SIZE [recipients N] [messages N] [tls FILE] [login BASE64] [proxy 1] \
-                     [xclient 1] [noops N] [hellos N] [hold 1]";
+                     [xclient 1] [noops N] [hellos N] [content FILE] [hold 1]";
 
 fn main() -> Result<(), Failure> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -131,6 +131,8 @@ fn main() -> Result<(), Failure> {
     for option in options.chunks(2) {
         match option {
             [name, value] if name == "recipients" => plan.recipients = value.parse()?,
+            // A whole message with CRLF lines, none of which begins with a dot; SIZE counts for nothing then.
+            [name, file] if name == "content" => plan.body = [&std::fs::read(file)?[..], b".\r\n"].concat(),
             [name, value] if name == "messages" => plan.each = Some(value.parse()?),
             [name, file] if name == "tls" => plan.way.tls = Some(connector(file.as_ref())?),
             [name, words] if name == "login" => plan.way.login = Some(words.clone()),

@@ -58,6 +58,8 @@ class Received(Struct, frozen=True, kw_only=True):
     recovered: bool
     # What its sender was found to be, as "spf=pass dmarc=fail action=tag"; empty: it was not judged.
     verdicts: str = ""
+    # The session that brought it, as its log lines and refusals name it; empty: it did not come over a socket.
+    session: str = ""
 
 
 class Settled(Struct, frozen=True, kw_only=True):
@@ -198,6 +200,10 @@ def printed(value: bytes, _: Strings) -> str:
     return "".join(ALPHABET[number >> 5 * at & 31] for at in range(PRINTED - 1, -1, -1))
 
 
+def session(value: int, _: Strings) -> str:
+    return f"{value:x}" if value else ""
+
+
 def word(words: tuple[str, ...]) -> Reading:
     def read(value: int, _: Strings) -> str:
         return words[value] if value < len(words) else f"{value}"
@@ -210,7 +216,7 @@ FACTS: dict[int, tuple[Callable[..., Fact], tuple[tuple[str, Reading], ...]]] = 
     1: (Received, (
         ("at", plain), ("id", printed), ("size", plain), ("class_", word(CLASSES)), ("sender", text),
         ("first", plain), ("recipients", texts), ("peer", text), ("tenant", text), ("campaign", text),
-        ("successor", word(SUCCESSORS)), ("recovered", plain), ("verdicts", text),
+        ("successor", word(SUCCESSORS)), ("recovered", plain), ("verdicts", text), ("session", session),
     )),
     2: (Settled, (
         ("at", plain), ("id", printed), ("number", plain), ("state", word(STATES)), ("due", plain),

@@ -52,9 +52,9 @@ class Connection:
         return self._ask.listener
 
     @property
-    def session(self) -> int:
-        """The same for all questions about one connection."""
-        return self._ask.session
+    def session(self) -> str:
+        """The same for all questions about one connection, and in its replies, its log lines and the journal."""
+        return f"{self._ask.session:x}"
 
     @property
     def is_trusted(self) -> bool:

@@ -47,6 +47,9 @@ use crate::verdicts::VerdictCounts;
 const BLOCKING_THREADS: usize = 16;
 /// An idle blocking thread stays so long.
 const BLOCKING_REST: Duration = Duration::from_secs(10);
+/// Sessions are numbered on from the second of the start, so that two starts share no number: as bits, more than any
+/// machine takes in a second.
+const SESSIONS_A_SECOND: u32 = 24;
 /// How often a stop looks whether sessions have come to their end.
 const STOP_STEP: Duration = Duration::from_millis(20);
 /// What is left of the runtime at close gets so long to see its end.
@@ -294,7 +297,7 @@ fn build_intake(parts: &Parts, counters: Arc<Counters>, handshakes: Handle) -> I
         sessions: Arc::new(Registry::default()),
         stopping: AtomicBool::new(false),
         crowded: AtomicBool::new(false),
-        last_session: AtomicU64::new(0),
+        last_session: AtomicU64::new((parts.clock.now() / 1_000) << SESSIONS_A_SECOND),
         tls: parts.tls.clone(),
         handshakes,
         logins: Logins::new(&crate::chance(), traffic.clone()),

@@ -197,6 +197,7 @@ impl Frame {
         fact.campaign = self.text(&message.campaign);
         fact.successor = message.successor;
         fact.verdicts = self.text(&message.verdicts);
+        fact.session = message.session;
         Fact::Received(fact).encode_into(&mut self.facts);
     }
 

@@ -56,6 +56,8 @@ pub(crate) struct Prepared {
     pub campaign: Box<str>,
     /// What its sender was found to be, in one line.
     pub verdicts: Box<str>,
+    /// The session that brought it; 0: none did.
+    pub session: u64,
     pub size: u64,
     pub successor: Successor,
     pub reports: Reports,
@@ -162,6 +164,7 @@ impl Prepared {
             tenant: head.tenant.as_str().into(),
             campaign: head.campaign.as_str().into(),
             verdicts: verdicts(head),
+            session: head.session.session,
             size: head.body.length,
             successor: head.successor,
             reports: match reporting {

@@ -224,6 +224,15 @@ pub struct ContentHead {
     pub successor: Successor,
     /// Entries of other messages that this record's commit settles.
     pub closes: Vec<(MessageId, u32)>,
+    /// DELIVERBY N: who is still undelivered then gets a notice, and goes on (RFC 2852 4).
+    #[serde(default)]
+    pub notify_by: Option<Millis>,
+    /// DELIVERBY with T: passed on, and a relay reports that it did (RFC 2852 4).
+    #[serde(default)]
+    pub by_trace: bool,
+    /// MT-PRIORITY as it came: what the next host is told (RFC 6710 4); `None`: the class as a number.
+    #[serde(default)]
+    pub priority: Option<i8>,
 }
 
 impl ContentHead {
@@ -277,6 +286,9 @@ pub struct Received {
     /// What its sender was found to be: `spf=pass dmarc=fail action=tag`.
     #[serde(default)]
     pub verdicts: Text,
+    /// The session that brought it, as its refusals and the log name it (in hexadecimal there); 0: none did.
+    #[serde(default)]
+    pub session: u64,
 }
 
 /// One entry was settled by an attempt (or without one: expired, cancelled, released). Absolute results.

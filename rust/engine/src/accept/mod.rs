@@ -57,6 +57,10 @@ pub struct Message {
     pub class: Class,
     pub tls_demand: u8,
     pub deadline: Option<Millis>,
+    pub notify_by: Option<Millis>,
+    pub by_trace: bool,
+    /// MT-PRIORITY as it came.
+    pub priority: Option<i8>,
     pub idempotency: Option<ByteBuf>,
     pub variants: Vec<Variant>,
     /// Octets that we put in front of the content as received.
@@ -190,6 +194,9 @@ impl Message {
             class: Class::default(),
             tls_demand: 0,
             deadline: None,
+            notify_by: None,
+            by_trace: false,
+            priority: None,
             idempotency: None,
             variants: Vec::new(),
             front: 0,

@@ -86,10 +86,10 @@ impl Transaction {
         self.notice = (notify, original);
     }
 
-    /// By when the sender wants it delivered or returned (RFC 2852 4).
-    fn deadline_asked(&self) -> Option<Millis> {
-        let by = self.mail.by.filter(|by| by.mode == ByMode::Return)?;
-        Some(self.data_since + u64::try_from(by.seconds).unwrap_or(0) * 1_000)
+    /// By when the sender wants it delivered, or else returned (R) or a notice (N) (RFC 2852 4).
+    fn asked_by(&self, mode: ByMode) -> Option<Millis> {
+        let by = self.mail.by.filter(|by| by.mode == mode)?;
+        Some(self.data_since.saturating_add_signed(i64::from(by.seconds) * 1_000))
     }
 
     /// Not before (RFC 4865 4).
@@ -175,7 +175,10 @@ impl Transaction {
             session: facts,
             ret: self.mail.ret,
             envid: self.mail.envid.take().map_or_else(String::new, String::from),
-            deadline: self.deadline_asked(),
+            deadline: self.asked_by(ByMode::Return),
+            notify_by: self.asked_by(ByMode::Notify),
+            by_trace: self.mail.by.is_some_and(|by| by.trace),
+            priority: self.mail.priority,
             each: self.each,
             held_to: self.held_to,
             peer: Some(session.peer),

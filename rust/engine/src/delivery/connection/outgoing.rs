@@ -22,6 +22,9 @@ pub struct Manner {
     pub now: Millis,
 }
 
+/// RFC 2852 4: nine digits.
+const MOST_SECONDS: i64 = 999_999_999;
+
 /// Parameters of MAIL that this peer understands.
 #[derive(Debug, Clone, Copy, Default)]
 struct Declared {
@@ -114,23 +117,24 @@ impl Outgoing {
 
 impl Declared {
     fn of(head: &ContentHead, fitted: &Fitted, peer: &Capabilities, now: Millis) -> Self {
-        let priority = priority(head.class).filter(|_| peer.has(Extensions::MT_PRIORITY));
+        let priority = head.priority.or(priority(head.class)).filter(|_| peer.has(Extensions::MT_PRIORITY));
         let require_tls = fit::requires_tls(head) && peer.has(Extensions::REQUIRETLS);
-        let by = head.deadline.filter(|_| peer.has(Extensions::DELIVERBY));
-        let by = by.and_then(|deadline| deliver_by(deadline.saturating_sub(now), peer));
+        let by = deliver_by(head, now, peer).filter(|_| peer.has(Extensions::DELIVERBY));
         Self { body: fitted.body, smtputf8: fitted.utf8, by, priority, require_tls }
     }
 }
 
-/// RFC 2852 4.1.2: what is left of the time; less than the peer's minimum is not asked for.
-fn deliver_by(left: Millis, peer: &Capabilities) -> Option<DeliverBy> {
-    let seconds = i32::try_from(left / 1_000).unwrap_or(999_999_999).min(999_999_999);
-    let least = peer.deliver_by_minimum.unwrap_or(1).max(1);
-    (seconds >= i32::try_from(least).unwrap_or(i32::MAX)).then_some(DeliverBy {
-        seconds,
-        mode: ByMode::Return,
-        trace: false,
-    })
+/// RFC 2852 4.1.2: what is left of the time. To be returned by a time below the peer's minimum is not asked for; a
+/// notice may be overdue already, then the number is negative.
+fn deliver_by(head: &ContentHead, now: Millis, peer: &Capabilities) -> Option<DeliverBy> {
+    let (by, mode) = match (head.deadline, head.notify_by) {
+        (Some(by), _) => (by, ByMode::Return),
+        (None, by) => (by?, ByMode::Notify),
+    };
+    let left = (i64::try_from(by).unwrap_or(i64::MAX) - i64::try_from(now).unwrap_or(0)) / 1_000;
+    let seconds = i32::try_from(left.clamp(-MOST_SECONDS, MOST_SECONDS)).unwrap_or(0);
+    let least = i32::try_from(peer.deliver_by_minimum.unwrap_or(1).max(1)).unwrap_or(i32::MAX);
+    (mode == ByMode::Notify || seconds >= least).then_some(DeliverBy { seconds, mode, trace: head.by_trace })
 }
 
 /// RFC 6710 2: the classes as priorities, the usual one unsaid.

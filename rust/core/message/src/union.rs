@@ -159,6 +159,9 @@ fn types(part: &Part<'_>) -> Vec<String> {
 
 /// The part as a message of its own for each boundary by which it was not read, and for what its encoding hides.
 fn by_other_boundaries(part: &Part<'_>, room: usize) -> Vec<Vec<u8>> {
+    if room == 0 {
+        return Vec::new();
+    }
     let used = part.boundary().filter(|_| part.kind() == Kind::Multipart);
     let mut boundaries: Vec<Vec<u8>> = Vec::new();
     for field in part.all("Content-Type") {
@@ -172,7 +175,7 @@ fn by_other_boundaries(part: &Part<'_>, room: usize) -> Vec<Vec<u8>> {
         let all = plain.map(std::borrow::Cow::into_owned).chain(texts.into_iter().flatten().map(String::into_bytes));
         for boundary in all.filter(|boundary| !boundary.is_empty()) {
             let boundary = boundary.trim_ascii_end().to_vec();
-            if boundaries.len() < room && !boundaries.contains(&boundary) {
+            if boundaries.len() <= room && !boundaries.contains(&boundary) {
                 boundaries.push(boundary);
             }
         }

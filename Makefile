@@ -48,7 +48,9 @@ bench-smoke: bench-tools
 
 bench-tools: install $(VENV)/.tools
 	cargo build --release --locked -p angarium-engine --example flood
-	$(PIP) install 'aiosmtpd>=1.4'
+	cargo build --release --locked -p angarium-message --example parse_speed
+	cargo build --release --locked -p angarium-auth --example auth_speed
+	$(PIP) install 'aiosmtpd>=1.4' 'dkimpy>=1.1.8'
 
 fuzz:
 	FUZZ_SECONDS=$(FUZZ_SECONDS) ci/fuzz

@@ -26,11 +26,15 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
+from benches.crates import crates  # noqa: E402
 from benches.load.cases import CASES, Row, Scale  # noqa: E402
 
 
 def parts(*, smoke: bool) -> Iterable[Row]:
-    """Runs the pytest benches; in each group the test whose name holds "ours" is set against the others."""
+    """Runs the pytest benches; in each group the test whose name holds "ours" is set against the others.
+
+    A test may say in `benchmark.extra_info["wanted"]` how many times faster ours is to be.
+    """
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "parts.json"
         brief = ["--benchmark-max-time=0.05", "--benchmark-min-rounds=1"] if smoke else []
@@ -50,7 +54,8 @@ def parts(*, smoke: bool) -> Iterable[Row]:
                 continue
             times = other["stats"]["median"] / ours["stats"]["median"]
             detail = f"{ours['stats']['median'] * 1e6:.2f} µs; {other['stats']['median'] * 1e6:.2f} µs"
-            yield Row(group, f"times {other['name'].removeprefix('test_')}", times, detail=detail)
+            wanted = other["extra_info"].get("wanted")
+            yield Row(group, f"times {other['name'].removeprefix('test_')}", times, wanted, detail=detail)
 
 
 def table(rows: Iterable[Row]) -> str:
@@ -78,6 +83,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if not asked.whole and not asked.only:
         rows += show(parts(smoke=asked.smoke))
+        rows += show(crates(smoke=asked.smoke))
     if not asked.parts:
         for name in asked.only or CASES:
             rows += show(CASES[name](Scale(smoke=asked.smoke)))

@@ -78,6 +78,7 @@ __all__ = [
     "scan_header",
     "scan_message",
     "seven_bit",
+    "sign_dkim2",
     "verdict_words",
     "verify_dkim2",
     "write_aggregate",
@@ -146,6 +147,19 @@ class AuthJudge:
 
 def parse_results(value: bytes, /) -> tuple[str, list[tuple[str, str, str | None, list[tuple[str, str]]]]]:
     """(authserv-id, [(method, result, reason, [(property, value)])]) of a field's value. Raises `AuthError`."""
+
+def sign_dkim2(
+    message: bytes,
+    key: DkimKey,
+    *,
+    domain: str,
+    selector: str,
+    sender: str,
+    recipients: list[str],
+    before: bytes | None,
+    now: int,
+) -> bytes:
+    """The DKIM2 fields to put in front; `now` in Unix milliseconds. Raises `AuthError`."""
 
 def verify_dkim2(
     message: bytes,

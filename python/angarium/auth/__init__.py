@@ -15,7 +15,7 @@ from __future__ import annotations
 from angarium._core import DkimKey, DkimSigner, forged_results, merged_results
 
 from .asking import Answer, Resolver, Status, SyncResolver, find_resolver
-from .checking import Checked, check, check_sync, seal, sign, verify, verify_dkim2, verify_sync
+from .checking import Checked, check, check_sync, seal, sign, sign_dkim2, verify, verify_dkim2, verify_sync
 from .results import MethodResult, Results, parse_results, trusted_results
 from .verdicts import (
     ArcVerdict,
@@ -56,6 +56,7 @@ __all__ = [
     "parse_results",
     "seal",
     "sign",
+    "sign_dkim2",
     "trusted_results",
     "verify",
     "verify_dkim2",

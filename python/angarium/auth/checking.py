@@ -161,6 +161,36 @@ def sign(message: bytes, signer: DkimSigner, *, now: float | None = None) -> byt
     return signer.sign(message, int((time.time() if now is None else now) * 1000)) + message
 
 
+def sign_dkim2(
+    message: bytes,
+    key: DkimKey,
+    *,
+    domain: str,
+    selector: str,
+    sender: str,
+    recipients: Sequence[str],
+    before: bytes | None = None,
+    now: float | None = None,
+) -> bytes:
+    """The message with the DKIM2 fields of this hop in front, for this envelope (draft; see docs/authentication.md).
+
+    `before` is the message as it came in, needed where this hop has changed it: a recipe then tells what it was. Raises
+    `AuthError` where the trail is broken, the change cannot be told, or names or recipients do not fit.
+    """
+    moment = int((time.time() if now is None else now) * 1000)
+    fields = _core.sign_dkim2(
+        message,
+        key,
+        domain=domain,
+        selector=selector,
+        sender=sender,
+        recipients=list(recipients),
+        before=before,
+        now=moment,
+    )
+    return fields + message
+
+
 def seal(
     message: bytes,
     key: DkimKey,

@@ -474,5 +474,28 @@ pub fn verify_dkim2(
     })
 }
 
+/// The DKIM2 fields to put in front; `before`: the message as it came in, where it was changed.
+#[pyfunction]
+#[pyo3(signature = (message, key, *, domain, selector, sender, recipients, before, now))]
+#[allow(clippy::too_many_arguments)]
+pub fn sign_dkim2<'py>(
+    py: Python<'py>,
+    message: PyBackedBytes,
+    key: &DkimKey,
+    domain: &str,
+    selector: &str,
+    sender: &str,
+    recipients: Vec<String>,
+    before: Option<PyBackedBytes>,
+    now: u64,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let key = SigningKey::parse(&key.text).map_err(refused)?;
+    let signer = dkim2::Signer::new(key, domain, selector).map_err(refused)?;
+    let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
+    let envelope = dkim2::Envelope { sender, recipients: &recipients };
+    let signed = py.detach(|| signer.sign(&message, before.as_deref(), &envelope, now));
+    signed.map(|fields| PyBytes::new(py, &fields)).map_err(refused)
+}
+
 /// Names to ask, or the verdict.
 type Dkim2Answer = (Vec<String>, Option<(&'static str, String, Option<String>, usize)>);

@@ -14,7 +14,9 @@ mod smtp;
 #[pyo3::pymodule]
 mod _core {
     #[pymodule_export]
-    use crate::auth::{AuthJudge, DkimKey, DkimSigner, forged_results, merged_results, parse_results, verify_dkim2};
+    use crate::auth::{
+        AuthJudge, DkimKey, DkimSigner, forged_results, merged_results, parse_results, sign_dkim2, verify_dkim2,
+    };
     #[pymodule_export]
     use crate::engine::{
         Ask, Body, Credentials, Deliver, Done, Engine, Fault, Flag, LaneWanted, PlanReport, RouteWanted, verdict_words,

@@ -13,37 +13,50 @@ use angarium_message::{Field, Header, Kind, Part, Tree, build, convert, date, fi
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyBufferError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyMemoryView, PySlice, PyTuple};
 
 /// The bytes of a message, lent by a Python object.
-pub struct Lent {
-    object: Py<PyAny>,
-    buffer: PyBuffer<u8>,
+pub enum Lent {
+    /// The usual case: nobody can change them, so they need no lock.
+    Bytes(PyBackedBytes),
+    /// Whatever else has bytes.
+    Buffer { object: Py<PyAny>, buffer: PyBuffer<u8> },
 }
 
 impl Lent {
     pub fn new(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if let Ok(bytes) = object.cast_exact::<PyBytes>() {
+            return Ok(Self::Bytes(PyBackedBytes::from(bytes.clone())));
+        }
         let buffer = PyBuffer::<u8>::get(object)?;
         if !buffer.is_c_contiguous() {
             return Err(PyBufferError::new_err("the bytes of a message must lie behind one another"));
         }
-        Ok(Self { object: object.clone().unbind(), buffer })
+        Ok(Self::Buffer { object: object.clone().unbind(), buffer })
     }
 
     #[allow(unsafe_code)]
     pub fn bytes(&self) -> &[u8] {
-        let length = self.buffer.item_count();
+        let buffer = match self {
+            Self::Bytes(bytes) => return bytes,
+            Self::Buffer { buffer, .. } => buffer,
+        };
+        let length = buffer.item_count();
         if length == 0 {
             return &[];
         }
         // SAFETY: the buffer is held, contiguous and of single bytes, so the memory stays and is `length` long. A
         // writable exporter may change bytes only while the interpreter is ours to give away, and we do not give it
         // away while such a slice lives.
-        unsafe { std::slice::from_raw_parts(self.buffer.buf_ptr().cast::<u8>(), length) }
+        unsafe { std::slice::from_raw_parts(buffer.buf_ptr().cast::<u8>(), length) }
     }
 
     fn view<'py>(&self, py: Python<'py>, range: std::ops::Range<usize>) -> PyResult<Bound<'py, PyAny>> {
-        let view = PyMemoryView::from(self.object.bind(py))?;
+        let view = match self {
+            Self::Bytes(bytes) => PyMemoryView::from(bytes.into_pyobject(py)?.as_any())?,
+            Self::Buffer { object, .. } => PyMemoryView::from(object.bind(py))?,
+        };
         let slice = PySlice::new(py, range.start.cast_signed(), range.end.cast_signed(), 1);
         view.call_method1("cast", ("B",))?.get_item(slice)
     }

@@ -190,14 +190,35 @@ pub(crate) fn read_field(data: &[u8], start: usize) -> Field {
 
 /// How long the name at the front is and where the value behind its colon begins; `None` for no name.
 fn name_length(line: &[u8]) -> Option<(usize, usize)> {
-    // RFC 5322 3.6.8: printable ASCII without colon. Names are short: a loop beats a search.
-    let length = line.iter().position(|byte| !matches!(byte, 33..=57 | 59..=126))?;
+    // RFC 5322 3.6.8: printable ASCII without colon.
+    let length = printable_length(line)?;
     if length == 0 {
         return None;
     }
     // RFC 5322 4.5.8: blanks may stand before the colon.
     let blanks = line[length..].iter().position(|byte| !matches!(byte, b' ' | b'\t'))?;
     (line[length + blanks] == b':').then_some((length, length + blanks + 1))
+}
+
+/// How many bytes at the front may stand in a name; `None` if all may. Eight at a time: names are short, and each
+/// field of each message has one.
+fn printable_length(line: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * ONES;
+    let mut at = 0;
+    while let Some(eight) = line.get(at..at + 8).and_then(|eight| eight.try_into().ok()) {
+        let word = u64::from_le_bytes(eight);
+        let colon = word ^ (ONES * u64::from(b':'));
+        // A bit for each byte under `!`, over `~`, or a colon. Carries and borrows go upwards only, so the lowest is right.
+        let under = word.wrapping_sub(ONES * u64::from(b'!')) & !word;
+        let over = word.wrapping_add(ONES) | word;
+        let found = (under | over | (colon.wrapping_sub(ONES) & !colon)) & HIGH;
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    line[at..].iter().position(|byte| !matches!(byte, 33..=57 | 59..=126)).map(|found| at + found)
 }
 
 /// Behind the LF of the last line of the field; `from` lies in its first line.
@@ -210,4 +231,18 @@ fn field_end(data: &[u8], from: usize) -> usize {
         }
     }
     data.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn eight_at_a_time_as_one_by_one(line in proptest::collection::vec(prop_oneof![any::<u8>(), 30u8..60, 120u8..131], 0..40)) {
+            let slow = line.iter().position(|byte| !matches!(byte, 33..=57 | 59..=126));
+            prop_assert_eq!(printable_length(&line), slow);
+        }
+    }
 }

@@ -101,8 +101,7 @@ impl Tree {
     pub fn scan(data: &[u8]) -> Self {
         let looked_at = &data[..data.len().min(MAX_MESSAGE)];
         let tree = Self { nodes: Vec::with_capacity(4), fields: Vec::with_capacity(USUAL_FIELDS), bounds: 0 };
-        let finder = memmem::Finder::new(b"\n--");
-        let mut scanner = Scanner { data: looked_at, tree, open: Vec::new(), finder };
+        let mut scanner = Scanner { data: looked_at, tree, open: Vec::new(), finder: None };
         if looked_at.len() < data.len() {
             scanner.stop(Bound::Message);
         }
@@ -184,7 +183,8 @@ struct Scanner<'a> {
     data: &'a [u8],
     tree: Tree,
     open: Vec<Open<'a>>,
-    finder: memmem::Finder<'static>,
+    /// Made with the first multipart: most mail has none.
+    finder: Option<memmem::Finder<'static>>,
 }
 
 impl Scanner<'_> {
@@ -306,6 +306,7 @@ impl Scanner<'_> {
                 Kind::Leaf
             }
             Some(boundary) if usize::from(node.depth) < MAX_DEPTH => {
+                self.finder.get_or_insert_with(|| memmem::Finder::new(b"\n--"));
                 self.open.push(Open { boundary, node: number });
                 Kind::Multipart
             }
@@ -373,9 +374,7 @@ impl Scanner<'_> {
     }
 
     fn next_delimiter(&self, body: usize) -> Option<Delimiter> {
-        if self.open.is_empty() {
-            return None;
-        }
+        let finder = self.finder.as_ref().filter(|_| !self.open.is_empty())?;
         if body == 0 && self.data.starts_with(b"--") {
             let found = self.delimiter_at(0);
             if found.is_some() {
@@ -384,7 +383,7 @@ impl Scanner<'_> {
         }
         // The line end before the first line counts as one that a delimiter may follow.
         let mut at = body.saturating_sub(1);
-        while let Some(found) = self.finder.find(&self.data[at..]) {
+        while let Some(found) = finder.find(&self.data[at..]) {
             let line = at + found + 1;
             let delimiter = self.delimiter_at(line);
             if delimiter.is_some() {

@@ -4,6 +4,10 @@
 //! signatures of which one known to us must hold. Older hops are covered by it but their contents are not rebuilt from
 //! recipes. A draft: what it says may still change, so nothing else in this room depends on it.
 
+pub mod sign;
+
+pub use sign::{SignError, Signer};
+
 use angarium_message::Header;
 use angarium_nouns::Millis;
 use aws_lc_rs::digest::{Context, Digest, SHA256};
@@ -145,14 +149,6 @@ fn read(header: &Header<'_>, data: &[u8]) -> Result<Hop, Problem> {
         return Err(Problem::Instance);
     }
     let (header_hash, body_hash) = hashes(instance)?;
-    let mut context = Context::new(&SHA256);
-    for value in &instances {
-        add(&mut context, "message-instance", value);
-    }
-    for value in &hops[..hops.len() - 1] {
-        add(&mut context, "dkim2-signature", value);
-    }
-    add(&mut context, "dkim2-signature", &without_signatures(newest));
     Ok(Hop {
         domain: name_of(tags.get("d")?).ok_or(Problem::Tag("d"))?,
         sender: address(tags.get("mf")?, "mf")?,
@@ -163,8 +159,23 @@ fn read(header: &Header<'_>, data: &[u8]) -> Result<Hop, Problem> {
         header_hash,
         body_hash,
         header: header_digest(header, data),
-        signed: context.finish(),
+        signed: signed_digest(&instances, &hops),
     })
+}
+
+/// What the newest hop signs: all instances, all hops before it, and its own field without the signatures.
+fn signed_digest(instances: &[Vec<u8>], hops: &[Vec<u8>]) -> Digest {
+    let mut context = Context::new(&SHA256);
+    for value in instances {
+        add(&mut context, "message-instance", value);
+    }
+    if let Some((newest, earlier)) = hops.split_last() {
+        for value in earlier {
+            add(&mut context, "dkim2-signature", value);
+        }
+        add(&mut context, "dkim2-signature", &without_signatures(newest));
+    }
+    context.finish()
 }
 
 /// The values of a field without white space, by their numbers: 1, 2, 3 and so on, each once.
@@ -277,13 +288,18 @@ fn without_signatures(value: &[u8]) -> Vec<u8> {
     out
 }
 
+/// A field of the way, by its name in lower case.
+fn is_unhashed(name: &[u8]) -> bool {
+    let prefixed = name.starts_with(b"x-") || name.starts_with(b"arc-");
+    prefixed || UNHASHED.iter().any(|other| other.as_bytes() == name)
+}
+
 /// All fields but those of the way, by name, each name from the bottom up, relaxed.
 fn header_digest(header: &Header<'_>, data: &[u8]) -> Digest {
     let mut fields: Vec<(Vec<u8>, usize)> = Vec::with_capacity(header.fields().len());
     for (at, field) in header.fields().iter().enumerate().rev() {
         let name = data[field.name_range()].to_ascii_lowercase();
-        let on_the_way = name.starts_with(b"x-") || name.starts_with(b"arc-");
-        if !name.is_empty() && !on_the_way && !UNHASHED.iter().any(|other| other.as_bytes() == name) {
+        if !name.is_empty() && !is_unhashed(&name) {
             fields.push((name, at));
         }
     }

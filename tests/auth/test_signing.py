@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
+import smtplib
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from pathlib import Path
@@ -25,6 +27,8 @@ from angarium.settings import (
     Signing,
     Tls,
 )
+
+from tests.site import PATIENCE, running, wait_until
 
 from .world import BAD, GOOD, MAIL, World, signed, world
 
@@ -201,3 +205,33 @@ async def test_mail_that_goes_on_is_sealed(tmp_path: Path, keys: Keys) -> None:
     report = keys.report(message)
     assert (report.arc.outcome, report.arc.sealers) == ("pass", ("here.test",))
     assert message.startswith(b"ARC-Seal: ") and b"ARC-Authentication-Results: i=1; mx.here.test; iprev=pass" in message
+
+
+def test_what_dkim_new_prints_is_read_again_at_sighup(tmp_path: Path) -> None:
+    """From no key to two, with the real command and the real signal; a mistake leaves everything as it was."""
+    tables = '[relay]\nnetworks = ["127.0.0.0/8"]\n[local]\ncatch_all = "box"\n'
+    with running(tmp_path, tables) as site:
+        config = tmp_path / "angarium.toml"
+
+        def selectors() -> list[str]:
+            with smtplib.SMTP("127.0.0.1", site.port, timeout=PATIENCE) as client:
+                client.sendmail("alice@example.org", ["bob@example.net"], MAIL)
+            wait_until(lambda: len(site.mails("box")) > 0, "the mail arrives")
+            (message,) = site.mails("box")
+            for file in (site.data / "mail" / "box").glob("new/*"):
+                file.unlink()
+            fields = message.get_all("DKIM-Signature") or []
+            return [part.strip()[2:] for field in fields for part in field.split(";") if part.strip().startswith("s=")]
+
+        assert selectors() == []
+        for number, kind in enumerate(("rsa-2048", "ed25519"), 1):
+            made = site.run("dkim", "new", "example.org", "--selector", f"s{number}", "--kind", kind)
+            config.write_text(config.read_text() + made.stdout[made.stdout.index("[[signing]]") :])
+            assert site.server.process is not None
+            site.server.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: len(selectors()) == number, "the new key signs")  # noqa: B023  called at once
+        assert selectors() == ["s1", "s2"]
+        config.write_text(config.read_text() + '[[signing]]\ndomain = "example.org"\nselector = "s3"\n')
+        site.server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "the settings are not used" in site.log(), site.log)
+        assert selectors() == ["s1", "s2"]

@@ -6,12 +6,13 @@ from email import message_from_bytes
 from pathlib import Path
 
 import pytest
-from angarium.auth import parse_results
+import trio
+from angarium.auth import DkimSigner, parse_results, sign
 from angarium.engine import Control, Predicate
 from angarium.journal import Received, facts_of
-from angarium.settings import Authentication, Forwarders, Hooks, Relay
+from angarium.settings import Authentication, Dns, Duration, Forwarders, Hooks, NameServer, Relay
 
-from .world import BAD, MAIL, OTHERS, World, sealed, signed, world
+from .world import BAD, KEY, MAIL, OTHERS, World, sealed, signed, world
 
 
 def results(message: bytes, id: str = "mx.here.test") -> dict[str, str]:
@@ -162,3 +163,46 @@ async def test_the_table_is_read_again(tmp_path: Path) -> None:
         assert (await site.send(MAIL, **EVIL)).startswith("250")
         site.policy(authentication=rows(honour_dmarc=True))
         assert (await site.send(MAIL, **EVIL)).startswith("550")
+
+
+async def test_aliases_lead_to_keys_and_policies(tmp_path: Path) -> None:
+    """As providers have it: the domain only points at what they publish."""
+    aliases = """
+    hosted.test 60 TXT "v=spf1 include:_spf.provider.test -all"
+    _spf.provider.test 60 CNAME spf.elsewhere.test.
+    spf.elsewhere.test 60 TXT "v=spf1 ip4:192.0.2.0/24 -all"
+    p1._domainkey.hosted.test 60 CNAME s1._domainkey.example.org.
+    _dmarc.hosted.test 60 CNAME _dmarc.example.org.
+    """
+    signer = DkimSigner(KEY, domain="hosted.test", selector="p1")
+    async with world(tmp_path, records=aliases, authentication=rows(honour_dmarc=True)) as site:
+        message = sign(MAIL.replace(b"example.org", b"hosted.test"), signer)
+        assert (await site.send(message, sender="a@hosted.test")).startswith("250")
+        found = results(await site.arrived())
+        assert (found["spf"], found["dkim"], found["dmarc"]) == ("pass", "pass", "pass")
+        # The alias leads to p=reject.
+        reply = await site.send(message.replace(b"Good", b"Evil"), ip=BAD, sender="a@hosted.test")
+        assert reply.startswith("550 5.7.1"), reply
+
+
+async def test_who_asks_at_once_shares_the_question(tmp_path: Path) -> None:
+    async with world(tmp_path) as site:
+        async with trio.open_nursery() as nursery:
+            for _ in range(12):
+                nursery.start_soon(site.send, signed())
+        assert site.server.bridge.figures().verdicts["dmarc"]["pass"] == 12
+        assert set(site.zone.queries.values()) == {1}
+
+
+async def test_a_name_server_that_is_silent_or_gone_puts_mail_off(tmp_path: Path) -> None:
+    silent = "silent.test ! SILENT\n_dmarc.silent.test ! SILENT"
+    async with world(tmp_path, records=silent) as site:
+        reply = await site.send(MAIL.replace(b"example.org", b"silent.test"), sender="a@silent.test")
+        assert reply.startswith("451 4."), reply
+        asked = site.zone.queries["silent.test.", "TXT"]
+        # What failed is not asked for again so soon.
+        assert (await site.send(signed(), sender="a@silent.test")).startswith("250")
+        assert site.zone.queries["silent.test.", "TXT"] == asked
+        gone = (NameServer.parse("127.0.0.1:1"),)
+        site.policy(dns=Dns(servers=gone, timeout=Duration.parse("1s"), lifetime=Duration.parse("2s")))
+        assert (await site.send(MAIL)).startswith("451 4.")

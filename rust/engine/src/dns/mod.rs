@@ -90,7 +90,10 @@ impl Dns {
                 (question, answer.unwrap_or(Answer::Temporary))
             });
         }
-        let mut answers = asked.join_all().await;
+        let mut answers = Vec::with_capacity(questions.len());
+        while let Some(joined) = asked.join_next().await {
+            answers.extend(joined);
+        }
         // Nobody waits for ever: what has no answer, whatever the reason, failed for now.
         let missing = |question: &Question| !answers.iter().any(|(answered, _)| answered == question);
         let failed: Vec<_> = questions.into_iter().filter(missing).map(|one| (one, Answer::Temporary)).collect();

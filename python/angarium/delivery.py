@@ -21,7 +21,7 @@ from msgspec import Struct
 from . import _core
 from . import settings as site
 from .dns import AddressAnswer, Lookups
-from .engine import BATCH, Bridge, ClientCertificate, Plan, PlanHost, PlanLogin, Rate, Wake, answer_wanted
+from .engine import BATCH, Bridge, ClientCertificate, Plan, PlanHost, PlanLimiter, PlanLogin, Rate, Wake, answer_wanted
 from .errors import StartError
 from .routing.identity import identity_of
 from .routing.mx import Groups, groups_of
@@ -111,21 +111,30 @@ class Planner:
     def _windows(self, lane: Lane, hosts: tuple[PlanHost, ...]) -> Plan:
         given = self._settings.delivery
         own = self._own_windows.get((lane.site, lane.port), site.Route())
-        rate = (own.rate or given.rate).bucket
+        source = given.source or None
         return Plan(
             **self._hops.get(lane.identity, {}),
             hosts=hosts,
             port=lane.port,
             unix_path=lane.site if lane.site.startswith("/") else "",
             signed_eight_bit=given.signed_eight_bit,
-            source=given.source or None,
+            source=source,
             hello=given.hello or self._settings.server.hostname,
             connections=own.connections or given.connections,
             messages_per_connection=own.messages_per_connection or given.messages_per_connection,
             recipients_per_transaction=given.recipients_per_transaction,
-            rate=Rate(messages=rate[0], per=rate[1]) if rate else None,
+            rate=bucket_of(own.rate or given.rate),
+            limiters=self._shared(source or "", [host.name for host in hosts]),
             suspended_until=self._suspended,
         )
+
+    def _shared(self, source: str, hosts: Sequence[str]) -> tuple[PlanLimiter, ...]:
+        """The limiter of (source, provider): every lane to this provider meets it."""
+        provider = next((one for one in self._settings.provider if one.takes(hosts)), None)
+        if provider is None:
+            return ()
+        rate, key = bucket_of(provider.rate), f"{source}/{provider.name}"
+        return (PlanLimiter(key=key, rate=rate, connections=provider.connections),)
 
     def _mailbox(self, name: str) -> Planned:
         folder = self._settings.mail_folder / name
@@ -134,6 +143,11 @@ class Planner:
     @property
     def _suspended(self) -> int:
         return FOR_EVER if self._settings.delivery.suspended else 0
+
+
+def bucket_of(rate: site.Rate) -> Rate | None:
+    bucket = rate.bucket
+    return Rate(messages=bucket[0], per=bucket[1]) if bucket else None
 
 
 def hops_of(settings: site.Settings) -> dict[str, dict[str, Any]]:

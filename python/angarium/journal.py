@@ -93,7 +93,7 @@ class Settled(Struct, frozen=True, kw_only=True):
 
 
 class Slept(Struct, frozen=True, kw_only=True):
-    """An attempt settled nobody: a host, lane, source or provider sleeps."""
+    """An attempt settled nobody: a host, lane, source or provider sleeps. Of a lane `object` is its site."""
 
     lsn: int
     at: int
@@ -104,6 +104,12 @@ class Slept(Struct, frozen=True, kw_only=True):
     rule: int
     code: int
     text: str
+    # Of a lane; 0 for what is none.
+    port: int = 0
+    # One after the other, this one too.
+    failures: int = 0
+    # The lane's key as JSON; empty for what is none.
+    lane: str = ""
 
 
 class Controlled(Struct, frozen=True, kw_only=True):
@@ -227,7 +233,7 @@ FACTS: dict[int, tuple[Callable[..., Fact], tuple[tuple[str, Reading], ...]]] = 
     )),
     3: (Slept, (
         ("at", plain), ("scope", word(SCOPES)), ("object", text), ("until", plain), ("reason", word(REASONS)),
-        ("rule", plain), ("code", plain), ("text", text),
+        ("rule", plain), ("code", plain), ("text", text), ("port", plain), ("failures", plain), ("lane", text),
     )),
     4: (Controlled, (
         ("at", plain), ("control", plain), ("kind", text), ("predicate", text), ("by", text), ("why", text),
@@ -241,7 +247,7 @@ FACTS: dict[int, tuple[Callable[..., Fact], tuple[tuple[str, Reading], ...]]] = 
 
 Kind = Literal["received", "settled", "slept", "controlled", "lost", "followed", "gap", "claimed"]
 # Fields at the end of a record that those of earlier versions lack.
-ADDED: dict[int, int] = {1: 1, 2: 1}
+ADDED: dict[int, int] = {1: 1, 2: 1, 3: 3}
 TAGS: dict[str, int] = {
     "received": 1, "settled": 2, "slept": 3, "controlled": 4, "lost": 5, "followed": 6, "gap": 7,
     "claimed": 8,

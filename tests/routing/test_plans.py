@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from angarium.delivery import Lane, Planned, Planner
 from angarium.dns import Lookups
-from angarium.engine import ClientCertificate, Plan, PlanLogin, Rate, Route
+from angarium.engine import ClientCertificate, Plan, PlanLimiter, PlanLogin, Rate, Route
 from angarium.errors import StartError
 from angarium.routing import Router
 from angarium.routing.mx import groups_of, site_of
@@ -19,6 +19,7 @@ from angarium.settings import (
     HopLogin,
     HostName,
     Local,
+    Provider,
     Server,
     Settings,
     Smarthost,
@@ -95,6 +96,16 @@ async def test_windows_are_those_of_the_row_then_of_the_settings(lookups: Lookup
     assert (own.connections, own.messages_per_connection, own.rate) == (1, 9, Rate(messages=5, per=60_000))
     other = (await plan(lookups, GOOD, route=(row,), delivery=given)).plan
     assert (other.connections, other.rate, other.source) == (7, Rate(messages=10, per=1_000), "192.0.2.200")
+
+
+async def test_destinations_of_one_provider_share_its_limiter(lookups: Lookups) -> None:
+    house = Provider(name="house", mx=(DomainPattern(".good.test"),), connections=5, rate=RateText("100/min"))
+    given = Delivery(source="192.0.2.200")
+    planned = await plan(lookups, GOOD, provider=(house,), delivery=given)
+    rate = Rate(messages=100, per=60_000)
+    assert planned.plan.limiters == (PlanLimiter(key="192.0.2.200/house", rate=rate, connections=5),)
+    other = Lane(kind="smtp", site="127.0.0.1", port=25, hosts=("127.0.0.1",))
+    assert (await plan(lookups, other, provider=(house,))).plan.limiters == ()
 
 
 async def test_a_mailbox_is_a_folder(lookups: Lookups) -> None:

@@ -501,6 +501,15 @@ class Rate(Struct, frozen=True, kw_only=True):
     per: int
 
 
+class PlanLimiter(Struct, frozen=True, kw_only=True):
+    """route::PlanLimiter: shared by every lane whose plan names it. `connections`: of all together, 0 for no limit."""
+
+    key: str
+    rate: Rate | None = None
+    connections: int = 0
+    suspended_until: int = 0
+
+
 class Plan(Struct, frozen=True, kw_only=True):
     """route::Plan: what a lane does now."""
 
@@ -521,6 +530,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     messages_per_connection: int = 0
     recipients_per_transaction: int = 100
     rate: Rate | None = None
+    limiters: tuple[PlanLimiter, ...] = ()
     retry_table: int = 0
     folder: str = ""
     handler: str = ""

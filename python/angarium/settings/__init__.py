@@ -1,7 +1,7 @@
 """The settings: angarium.toml as frozen tables, checked once (`tables`: what can be said, `reading`: files)."""
 
 from .faces import PROFILES, Allowance, Face, Listen, ListenLimits, Profiles
-from .hops import Hop, HopCertificate, HopLogin, Route, Smarthost
+from .hops import Hop, HopCertificate, HopLogin, Provider, Route, Smarthost
 from .kinds import (
     AddressPattern,
     DomainName,
@@ -77,6 +77,7 @@ __all__ = [
     "OptionalEndpoint",
     "Problem",
     "Profiles",
+    "Provider",
     "Rate",
     "Relay",
     "Reports",

@@ -6,6 +6,7 @@ made, so that a changed secret needs only a reload.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -46,6 +47,24 @@ class HopCertificate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     chain: str
     key: str = ""
+
+
+class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[[provider]]: what many destinations share because one house runs their MX hosts."""
+
+    name: Annotated[str, Meta(min_length=1)]
+    # Host names of its MX, as in `.mail.protection.outlook.com`; one that agrees is enough.
+    mx: Annotated[tuple[DomainPattern, ...], Meta(min_length=1)]
+    # At once to all its destinations together; 0: only the limit of each destination.
+    connections: Count = 0
+    rate: Rate = Rate("")
+
+    def takes(self, hosts: Sequence[str]) -> bool:
+        return any(is_of(pattern, host) for pattern in self.mx for host in hosts)
+
+
+def is_of(pattern: DomainPattern, host: str) -> bool:
+    return pattern == "*" or host == pattern or (pattern.startswith(".") and host.endswith(pattern))
 
 
 class Hop(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

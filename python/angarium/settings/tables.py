@@ -15,7 +15,7 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import force_setattr
 
 from .faces import Count, Listen, Positive, Profiles
-from .hops import HopTls, Port, Route, Smarthost
+from .hops import HopTls, Port, Provider, Route, Smarthost
 from .kinds import (
     AddressPattern,
     DomainName,
@@ -390,6 +390,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     route: tuple[Route, ...] = ()
     tag: tuple[Tag, ...] = ()
     smarthost: Smarthost | None = None
+    provider: tuple[Provider, ...] = ()
     dns: Dns = Dns()
     authentication: Authentication = Authentication()
     signing: tuple[Signing, ...] = ()

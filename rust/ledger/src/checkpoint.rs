@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use angarium_nouns::names::NameId;
 use angarium_nouns::record::Claim;
-use angarium_nouns::{EnhancedCode, Lsn, MessageId, Millis};
-use angarium_queue::{Cursor as Slots, NodeKey};
+use angarium_nouns::{Lsn, MessageId, Millis};
+use angarium_queue::{Cursor as Slots, EntryRef, NodeKey};
 use angarium_spool::{CheckpointError, CheckpointWriter, Marks, Place, Recovery};
 
 use crate::claims::{Claims, Follower, Hold};
@@ -20,11 +20,12 @@ use crate::error::OpenError;
 use crate::facts::{KeptBody, Release};
 use crate::ledger::Ledger;
 use crate::reader::Cursor;
+use crate::remember::WordsRow;
 use crate::retention::Milestone;
 use crate::route::RouteAnswer;
 use crate::rules::Rule;
+use crate::sleep::NapRow;
 use crate::state::{NodeWords, State};
-use crate::words::Words;
 
 /// Sections, by number; numbers are never reused.
 const NAMES: u16 = 1;
@@ -40,14 +41,22 @@ const KEPT: u16 = 10;
 const HOLDS: u16 = 11;
 const HELD: u16 = 12;
 const PASSING: u16 = 13;
+const LANES: u16 = 14;
+const LIMITERS: u16 = 15;
+const NAPS: u16 = 16;
+const WORDS: u16 = 17;
 
 /// Octets of a record in the small sections; a page holds several.
 const RECORD: usize = 8 * 1024;
+/// Last words written in one step: less than a millisecond of the lock.
+const WORDS_AT_ONCE: usize = 1024;
 
 /// A checkpoint on its way.
 pub(crate) struct Writing {
     writer: CheckpointWriter,
     at: Option<Slots>,
+    /// Entries whose last words are still to be written; `None`: not looked at yet.
+    words: Option<Vec<EntryRef>>,
     /// Facts up to here are reflected: they must be durable before it is published.
     facts: Option<u64>,
     reflects: Marks,
@@ -67,16 +76,6 @@ struct NameRow {
     table: u8,
     number: u32,
     text: String,
-}
-
-#[derive(Serialize, Deserialize)]
-struct OwedRow {
-    id: MessageId,
-    number: u32,
-    code: u16,
-    enhanced: Option<(u8, u16, u16)>,
-    text: String,
-    host: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -124,6 +123,9 @@ impl Ledger {
         if current.at.is_some() {
             return self.write_page(current).map(|()| Step::More);
         }
+        if current.words.as_ref().is_none_or(|words| !words.is_empty()) {
+            return self.write_words(current).map(|()| Step::More);
+        }
         let Some(facts) = current.facts else {
             self.write_small_sections(current, now)?;
             return Ok(Step::More);
@@ -146,7 +148,9 @@ impl Ledger {
             state.marks()
         };
         match self.spool.begin_checkpoint(applied) {
-            Ok(writer) => Ok(Writing { writer, at: Some(Slots::default()), facts: None, reflects: applied }),
+            Ok(writer) => {
+                Ok(Writing { writer, at: Some(Slots::default()), words: None, facts: None, reflects: applied })
+            }
             Err(error) => {
                 self.end_quarantine();
                 Err(error)
@@ -167,6 +171,17 @@ impl Ledger {
         let mut page = Vec::with_capacity(CheckpointWriter::MAX_RECORD);
         writing.at = self.state.lock().index.write_page(from, CheckpointWriter::MAX_RECORD, &mut page);
         if page.is_empty() { Ok(()) } else { writing.writer.write(INDEX, &page) }
+    }
+
+    /// Some of the last words of peers: what was said since the checkpoint began, facts say again.
+    fn write_words(&self, writing: &mut Writing) -> Result<(), CheckpointError> {
+        let rows = {
+            let state = self.state.lock();
+            let words = writing.words.get_or_insert_with(|| state.words.entries());
+            let some = words.drain(..words.len().min(WORDS_AT_ONCE));
+            Rows::of(some.filter_map(|entry| state.words_row(entry)))
+        };
+        rows.iter().try_for_each(|row| writing.writer.write(WORDS, row))
     }
 
     fn write_small_sections(&self, writing: &mut Writing, now: Millis) -> Result<(), CheckpointError> {
@@ -213,14 +228,7 @@ impl State {
     }
 
     fn small_sections(&self, now: Millis) -> Vec<(u16, Vec<Vec<u8>>)> {
-        let owed = self.owed.iter().map(|(id, number, words)| OwedRow {
-            id,
-            number,
-            code: words.code,
-            enhanced: words.enhanced.map(|code| (code.0, code.1, code.2)),
-            text: words.text.to_string(),
-            host: words.host.to_string(),
-        });
+        let owed = self.owed.iter().map(|(id, number, words)| WordsRow::of(id, number, words));
         let routes = self.routes.iter().filter_map(|record| {
             Some(RouteRow {
                 domain: self.names.domains.text(record.key.domain).to_owned(),
@@ -237,6 +245,9 @@ impl State {
             (RULES, Rows::of(self.rules.iter())),
             (ROUTES, Rows::of(routes.filter(|route| route.stale > now))),
             (BODIES, Rows::of(self.bodies.iter())),
+            (LANES, Rows::of(self.lane_rows(now))),
+            (LIMITERS, Rows::of(self.limiter_rows(now))),
+            (NAPS, Rows::of(self.asleep.rows(now))),
             (MILESTONES, Rows::of(self.retention.iter())),
             (LAST, Rows::of([LastRow { order: self.rules.last, newest_fact: now }])),
         ];
@@ -263,6 +274,16 @@ impl Claims {
             (HELD, Rows::of(held)),
         ]
     }
+}
+
+/// Behind the routes: lanes that they lead to are there.
+fn read_learned(recovery: &Recovery, state: &mut State) -> Result<(), OpenError> {
+    rows(recovery, LANES)?.into_iter().for_each(|row| state.restore_lane(row));
+    rows(recovery, LIMITERS)?.into_iter().for_each(|row| state.restore_limiter(row));
+    for NapRow { scope, object, until, failures, reason } in rows(recovery, NAPS)? {
+        state.asleep.restore(scope, &object, until, failures, reason);
+    }
+    Ok(())
 }
 
 /// Followers and orders first: they tell who claims what is kept.
@@ -318,19 +339,19 @@ pub(crate) fn read(recovery: &Recovery, state: &mut State, now: Millis) -> Resul
     state.facts.flushed_to(marks.journal);
     let names = read_names(recovery)?;
     read_index(recovery, &names, state, now)?;
-    for row in rows::<OwedRow>(recovery, OWED)? {
-        let enhanced = row.enhanced.map(|(class, subject, detail)| EnhancedCode(class, subject, detail));
-        let words = Words { code: row.code, enhanced, text: row.text.into(), host: row.host.into() };
+    for row in rows::<WordsRow>(recovery, OWED)? {
         if state.index.entry(row.id, row.number).is_some() {
-            state.owed.add(row.id, row.number, words, now);
+            state.owed.add(row.id, row.number, row.words(), now);
         }
     }
+    rows(recovery, WORDS)?.into_iter().for_each(|row| state.restore_words(row));
     for rule in rows::<Rule>(recovery, RULES)? {
         state.stand(rule, now).map_err(|error| OpenError::NotUnderstood(error.to_string()))?;
     }
     for row in rows::<RouteRow>(recovery, ROUTES)?.into_iter().filter(|row| row.stale > now) {
         state.restore_route((&row.domain, &row.tag, row.tls), row.answer, row.valid, row.stale);
     }
+    read_learned(recovery, state)?;
     read_claims(recovery, &mut state.claims)?;
     for (id, body) in rows::<(MessageId, KeptBody)>(recovery, BODIES)? {
         if state.index.message(id).is_some() {

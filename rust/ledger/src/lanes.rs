@@ -10,13 +10,14 @@ use std::sync::Arc;
 use angarium_nouns::outcome::{Action, Judgement};
 use angarium_nouns::record::EntryState;
 use angarium_nouns::{EnhancedCode, MessageId, Millis, Outcome, Reply, Scope};
-use angarium_queue::{BackOff, EntryRef, LIMITERS_PER_LANE, LanePlan, LaneRef, Leased, LimiterRef, Limits, Take};
+use angarium_queue::{BackOff, EntryRef, LIMITERS_PER_LANE, LanePlan, LaneRef, Leased, LimiterRef, Take};
 
 use angarium_spool::Family;
 
 use crate::lease::{EntryId, LaneId, LaneRun, LaneWanted, Lease, LeasedEntry, Settlement, Sleep};
 use crate::ledger::Ledger;
 use crate::route::{LaneKey, NoRoute, Plan, Route};
+use crate::settle::Sleeper;
 use crate::state::{Kept, State, received};
 use crate::words::Words;
 
@@ -34,7 +35,10 @@ pub(crate) struct LaneRecord {
     pub key: Arc<LaneKey>,
     pub hosts: Vec<String>,
     pub plan: Option<Arc<Plan>>,
+    /// Of its own rate.
     pub limiter: Option<LimiterRef>,
+    /// Tokens that its limiter had before a restart.
+    pub saved: Option<u32>,
     pub refusal: Option<Arc<NoRoute>>,
     /// Routes that lead here.
     pub users: u32,
@@ -50,6 +54,8 @@ pub(crate) struct Lanes {
     by_key: HashMap<Arc<LaneKey>, LaneRef>,
     by_refusal: HashMap<Arc<NoRoute>, LaneRef>,
     records: HashMap<LaneRef, LaneRecord>,
+    /// Limiters that plans name.
+    shared: HashMap<Arc<str>, LimiterRef>,
     /// Plans asked for: when, which.
     asked: VecDeque<(Millis, LaneRef)>,
     /// No route leads there any more.
@@ -57,6 +63,26 @@ pub(crate) struct Lanes {
 }
 
 impl Lanes {
+    pub fn find(&self, key: &LaneKey) -> Option<LaneRef> {
+        self.by_key.get(key).copied()
+    }
+
+    pub fn shared(&self) -> impl Iterator<Item = (&Arc<str>, &LimiterRef)> {
+        self.shared.iter()
+    }
+
+    pub fn shared_by(&self, key: &str) -> Option<LimiterRef> {
+        self.shared.get(key).copied()
+    }
+
+    pub fn share(&mut self, key: Arc<str>, limiter: LimiterRef) {
+        self.shared.insert(key, limiter);
+    }
+
+    pub fn unshare(&mut self, key: &str) {
+        self.shared.remove(key);
+    }
+
     pub fn get(&self, lane: LaneRef) -> Option<&LaneRecord> {
         self.records.get(&lane)
     }
@@ -128,10 +154,23 @@ impl State {
         if refusal.is_none() {
             self.lanes.by_key.insert(key.clone(), lane);
         }
-        let (hosts, plan, limiter, users) = (Vec::new(), None, None, 0);
-        let said = Words::default();
-        let record = LaneRecord { key, hosts, plan, limiter, refusal, users, tried: false, asleep: false, said };
+        let remembered = if refusal.is_none() { self.remembered.lane(&key) } else { None };
+        let record = LaneRecord {
+            key,
+            hosts: Vec::new(),
+            plan: None,
+            limiter: None,
+            saved: None,
+            refusal,
+            users: 0,
+            tried: false,
+            asleep: false,
+            said: Words::default(),
+        };
         self.lanes.records.insert(lane, record);
+        if let Some(row) = remembered {
+            self.recall(lane, row);
+        }
         self.suspend_new_lane(lane);
         lane
     }
@@ -157,9 +196,7 @@ impl State {
                 Some(answer) => self.lanes.by_refusal.remove(&answer),
                 None => self.lanes.by_key.remove(&record.key),
             };
-            if let Some(limiter) = record.limiter {
-                self.index.remove_limiter(limiter);
-            }
+            self.drop_limiters(record.plan.as_deref(), record.limiter);
         }
     }
 
@@ -175,7 +212,7 @@ impl State {
         for lane in self.index.wanted_plans(limit) {
             let (Some(record), Some(view)) = (self.lanes.get(lane), self.index.lane(lane)) else { continue };
             let (key, hosts) = ((*record.key).clone(), record.hosts.clone());
-            let (waiting, oldest) = (view.ready, 0);
+            let (waiting, oldest) = (view.ready, self.index.oldest_in_turn(lane).unwrap_or(now));
             wanted.push(LaneWanted { lane: LaneId(lane.to_bits()), key, hosts, waiting, oldest });
             self.lanes.asked.push_back((now, lane));
         }
@@ -185,41 +222,26 @@ impl State {
     fn set_plan(&mut self, lane: LaneRef, plan: Plan, valid: Millis, now: Millis) -> bool {
         let Some(old) = self.lanes.get(lane).map(|record| record.limiter) else { return false };
         self.lanes.asked.retain(|(_, asked)| *asked != lane);
-        let limiter = self.limit(old, &plan, now);
-        let mut limiters = [None; LIMITERS_PER_LANE];
-        limiters[0] = limiter;
+        let limiters = self.limiters_of(lane, &plan, now);
         let (window, stale) = (plan.connections.max(1), valid.saturating_add(STALE_PLAN));
         let lane_plan = LanePlan { window, limiters, valid, stale, back_off: BackOff::default() };
         if self.index.set_plan(lane, &lane_plan, now).is_err() {
             return false;
         }
-        let before =
-            self.lanes.get(lane).and_then(|record| record.plan.as_ref()).map_or(0, |plan| plan.suspended_until);
+        let served = self.lanes.get(lane).and_then(|record| record.plan.clone());
+        let before = served.as_ref().map_or(0, |plan| plan.suspended_until);
         if plan.suspended_until > now {
             let _ = self.index.sleep_lane(lane, plan.suspended_until, angarium_nouns::Reason::Suspended);
         } else if before > now {
             // Only what a plan suspended is woken by a plan; a lane that failed keeps to its back-off.
             let _ = self.index.wake_lane(lane);
         }
-        if let Some(gone) = old.filter(|_| limiter.is_none()) {
-            self.index.remove_limiter(gone);
-        }
+        self.drop_limiters(served.as_deref(), old.filter(|_| limiters[0].is_none()));
         if let Some(record) = self.lanes.get_mut(lane) {
-            record.limiter = limiter;
+            record.limiter = limiters[0];
             record.plan = Some(Arc::new(plan));
         }
         true
-    }
-
-    /// The limiter of a plan's rate; one that is there keeps its tokens.
-    fn limit(&mut self, old: Option<LimiterRef>, plan: &Plan, now: Millis) -> Option<LimiterRef> {
-        let rate = plan.rate?;
-        let (tokens, period) = (rate.messages.max(1), rate.per.max(1));
-        let limits = Limits { tokens, period, burst: tokens, window: u32::MAX };
-        match old {
-            Some(limiter) if self.index.set_limits(limiter, limits, now).is_ok() => Some(limiter),
-            _ => Some(self.index.add_limiter(limits, now)),
-        }
     }
 
     fn lanes_to_run(&mut self, now: Millis, limit: usize) -> Vec<LaneRun> {
@@ -300,9 +322,10 @@ impl State {
         }
         record.asleep = true;
         record.said = Words::new(failure.reply, Arc::default());
-        let site = record.key.site.clone();
+        let key = record.key.clone();
         let until = self.index.lane_failed(lane, failure.judgement.reason, now).unwrap_or(now);
-        self.tell_slept(failure, &site, until, now);
+        let failures = self.index.lane(lane).map_or(0, |view| view.failures);
+        self.tell_slept(failure, Sleeper::Lane(&key), (until, failures), now);
         until
     }
 

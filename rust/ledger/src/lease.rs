@@ -41,6 +41,7 @@ pub struct LaneWanted {
     pub key: LaneKey,
     pub hosts: Vec<String>,
     pub waiting: u32,
+    /// When the oldest of those whose turn is next was received.
     pub oldest: Millis,
 }
 

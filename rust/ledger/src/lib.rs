@@ -20,12 +20,14 @@ mod journal;
 mod lanes;
 mod lease;
 mod ledger;
+mod limiters;
 mod listing;
 mod maintain;
 mod orders;
 mod predicate;
 mod reader;
 mod recover;
+mod remember;
 mod reports;
 mod retention;
 mod retry;
@@ -50,8 +52,8 @@ pub use reader::{Cursor, FollowerView, JournalPage, JournalRecord};
 pub use recover::Opening;
 pub use retry::{RetryTable, RetryTables};
 pub use route::{
-    ClientCertificate, LaneKey, NoRoute, Pin, Plan, PlanHost, PlanLogin, Protocol, Rate, Route, RouteAnswer,
-    SignedEightBit, TlsLevel,
+    ClientCertificate, LaneKey, NoRoute, Pin, Plan, PlanHost, PlanLimiter, PlanLogin, Protocol, Rate, Route,
+    RouteAnswer, SignedEightBit, TlsLevel,
 };
 pub use rules::RuleView;
 pub use stats::{Histogram, LedgerStats};

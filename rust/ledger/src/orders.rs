@@ -277,8 +277,9 @@ impl State {
         let _ = self.index.set(view.entry, &to, now);
     }
 
-    fn wake_all(&mut self) {
+    pub fn wake_all(&mut self) {
         self.asleep.wake_all();
+        self.remembered.wake_all();
         for lane in self.lanes.all().collect::<Vec<_>>() {
             let suspended = self.index.lane(lane).is_some_and(|view| view.asleep_until == Millis::MAX);
             if !suspended {

@@ -188,7 +188,7 @@ impl Replay {
                 }
                 Fact::Gap(fact) => self.missed(frame.text(fact.follower), fact.to),
                 Fact::Claimed(fact) => self.claimed(fact),
-                Fact::Slept(_) => {}
+                Fact::Slept(fact) => self.state.slept_before(fact, &frame, self.now),
             }
         }
         Ok(())
@@ -202,6 +202,11 @@ impl Replay {
     }
 
     fn settled(&mut self, fact: &Settled, frame: &FrameRead<'_>) {
+        if fact.host != 0
+            && let Some(entry) = self.state.index.entry(fact.id, fact.number)
+        {
+            self.state.answered_before(entry);
+        }
         if fact.state.is_closed() {
             return self.closed(fact.id, fact.number);
         }
@@ -297,6 +302,9 @@ impl Replay {
             self.state.lift(fact.control);
             let _free = self.state.claims.lift(fact.control);
             return Ok(());
+        }
+        if kind == ControlKind::Flush.name() {
+            self.state.wake_all();
         }
         if let Some(claim) = ControlKind::claim_of(kind) {
             let (by, why) = (frame.text(fact.by).to_owned(), frame.text(fact.why).to_owned());

@@ -218,6 +218,21 @@ pub struct Rate {
     pub per: Millis,
 }
 
+/// A limiter that the lanes of one provider, pool or tenant share, by its name.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanLimiter {
+    pub key: String,
+    #[serde(default)]
+    pub rate: Option<Rate>,
+    /// Connections at once of all its lanes together; 0: no limit.
+    #[serde(default)]
+    pub connections: u32,
+    /// Nothing behind it goes out until then; 0: not suspended.
+    #[serde(default)]
+    pub suspended_until: Millis,
+}
+
 /// What a lane does now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -267,6 +282,9 @@ pub struct Plan {
     pub recipients_per_transaction: u32,
     #[serde(default)]
     pub rate: Option<Rate>,
+    /// Shared with other lanes, three at most: (source, provider), (pool, provider), (tenant, provider).
+    #[serde(default)]
+    pub limiters: Vec<PlanLimiter>,
     #[serde(default)]
     pub retry_table: u16,
     /// Maildir: the folder that holds the mailboxes.
@@ -316,6 +334,7 @@ impl Default for Plan {
             messages_per_connection: 0,
             recipients_per_transaction: usual_recipients(),
             rate: None,
+            limiters: Vec::new(),
             retry_table: 0,
             folder: String::new(),
             handler: String::new(),

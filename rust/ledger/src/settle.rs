@@ -14,8 +14,17 @@ use angarium_queue::{Deferral, EntryRef, EntryView};
 use crate::facts::Note;
 use crate::lease::{EntryId, LaneId, Lease, LeasedEntry, Settlement, Sleep};
 use crate::ledger::Ledger;
+use crate::route::LaneKey;
 use crate::state::{Kept, Reports, State, received};
 use crate::words::Words;
+
+/// Who sleeps.
+#[derive(Clone, Copy)]
+pub(crate) enum Sleeper<'a> {
+    Lane(&'a LaneKey),
+    /// A host, source, sender or provider.
+    Named(&'a str),
+}
 
 /// What a settled fact says beside whom it is about.
 pub(crate) struct Change {
@@ -254,17 +263,28 @@ impl State {
         if failure.object.is_empty() || failure.scope == Scope::Lane {
             return self.sleep_lane(lane, failure, now);
         }
-        match self.asleep.failed(failure.scope, failure.object, now) {
+        match self.asleep.failed(failure.scope, failure.object, failure.judgement.reason, now) {
             None => self.asleep.until(failure.scope, failure.object, now).unwrap_or(now),
-            Some(until) => {
-                self.tell_slept(failure, failure.object, until, now);
-                until
+            Some(nap) => {
+                self.tell_slept(failure, Sleeper::Named(failure.object), (nap.until, nap.failures), now);
+                nap.until
             }
         }
     }
 
-    pub fn tell_slept(&mut self, failure: &Sleep<'_>, object: &str, until: Millis, now: Millis) {
+    /// `until` and how many failures that makes, one after the other.
+    pub fn tell_slept(
+        &mut self,
+        failure: &Sleep<'_>,
+        sleeper: Sleeper<'_>,
+        (until, failures): (Millis, u8),
+        now: Millis,
+    ) {
         let words = Words::new(failure.reply, "".into());
+        let (object, port, key) = match sleeper {
+            Sleeper::Lane(key) => (&*key.site, key.port, serde_json::to_string(key).unwrap_or_default()),
+            Sleeper::Named(object) => (object, 0, String::new()),
+        };
         let fact = Slept {
             tag: Fact::SLEPT,
             at: now,
@@ -275,8 +295,11 @@ impl State {
             rule: failure.judgement.rule,
             code: words.code,
             text: 2,
+            port,
+            failures,
+            lane: if key.is_empty() { 0 } else { 3 },
         };
-        let strings = vec![object.to_owned(), words.text.to_string()];
+        let strings = vec![object.to_owned(), words.text.to_string(), key];
         self.facts.push(Note::Rare { fact: Box::new(Fact::Slept(fact)), strings });
     }
 }

@@ -16,6 +16,7 @@ use crate::clock::Freeze;
 use crate::facts::{Facts, KeptBody, Release};
 use crate::lanes::Lanes;
 use crate::ledger::LedgerPolicy;
+use crate::remember::Remembered;
 use crate::reports::Owed;
 use crate::retention::Retention;
 use crate::routes::Routes;
@@ -52,6 +53,7 @@ pub(crate) struct State {
     pub routes: Routes,
     pub lanes: Lanes,
     pub asleep: Asleep,
+    pub remembered: Remembered,
     pub owed: Owed,
     pub words: LastWords,
     pub facts: Facts,

@@ -51,6 +51,11 @@ impl LastWords {
         }
     }
 
+    /// All that are remembered, oldest first.
+    pub fn entries(&self) -> Vec<EntryRef> {
+        self.order.iter().filter(|entry| self.by_entry.contains_key(entry)).copied().collect()
+    }
+
     pub fn of(&self, entry: EntryRef) -> Option<&Words> {
         self.by_entry.get(&entry)
     }

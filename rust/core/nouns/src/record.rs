@@ -346,13 +346,22 @@ pub struct Slept {
     pub tag: u8,
     pub at: Millis,
     pub scope: Scope,
-    /// Host, lane, source or provider by its name.
+    /// Host, source or provider by its name; of a lane its site.
     pub object: Text,
     pub until: Millis,
     pub reason: Reason,
     pub rule: u16,
     pub code: u16,
     pub text: Text,
+    /// The lane's port; 0 for what is no lane.
+    #[serde(default)]
+    pub port: u16,
+    /// Failures one after the other: its back-off.
+    #[serde(default)]
+    pub failures: u8,
+    /// The lane's key as JSON: what a replay puts to sleep again.
+    #[serde(default)]
+    pub lane: Text,
 }
 
 /// An operator's or program's order.
@@ -499,7 +508,7 @@ impl Fact {
                 let texts = [&mut fact.text, &mut fact.host, &mut fact.domain, &mut fact.tag_given, &mut fact.tls];
                 texts.into_iter().for_each(visit);
             }
-            Self::Slept(fact) => [&mut fact.object, &mut fact.text].into_iter().for_each(visit),
+            Self::Slept(fact) => [&mut fact.object, &mut fact.text, &mut fact.lane].into_iter().for_each(visit),
             Self::Controlled(fact) => {
                 let texts = [&mut fact.kind, &mut fact.predicate, &mut fact.by, &mut fact.why];
                 texts.into_iter().for_each(visit);

@@ -18,7 +18,7 @@ const QUANTUM: i32 = 20;
 /// Tokens that a flow may take from a limiter before it is another's turn. A lane that has sent comes back to wait
 /// only afterwards, so turns longer than one would go to those who have many lanes.
 const TOKEN_QUANTUM: i32 = 1;
-/// Recipients of each class in one round when all have work, unless policy says otherwise.
+/// Recipients of each class in one round when all have work.
 pub(crate) const SHARES: [u32; 4] = [50, 25, 15, 10];
 
 /// Whose order a flow is part of.
@@ -161,6 +161,14 @@ impl Fair {
 
     pub fn is_empty(&self) -> bool {
         self.rings.iter().all(|ring| ring.is_empty())
+    }
+
+    /// Active flows, urgent first.
+    pub fn flows<'a>(&'a self, flows: &'a FlowSlab) -> impl Iterator<Item = u32> + 'a {
+        let there = |flow: u32| (flow != NONE).then_some(flow);
+        self.rings
+            .iter()
+            .flat_map(move |ring| std::iter::successors(there(ring.head), move |flow| there(flows[*flow].next)))
     }
 
     /// The most urgent class with work.

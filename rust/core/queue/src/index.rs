@@ -13,7 +13,7 @@ use angarium_nouns::{MessageId, Millis, Reason};
 
 use crate::control::{Rules, Stopped};
 use crate::entry::{Entries, Entry, Spot};
-use crate::flow::{Flows, SHARES};
+use crate::flow::Flows;
 use crate::lane::LaneSlab;
 use crate::limiter::LimiterSlab;
 use crate::messages::Messages;
@@ -50,7 +50,6 @@ pub struct Index {
     pub(crate) alarms: Alarms,
     /// Limiters to look at as soon as the time is known.
     pub(crate) dirty: Vec<u32>,
-    pub(crate) shares: [u32; 4],
     pub(crate) rules: Rules,
     /// What met entries in flight.
     pub(crate) stopped: HashMap<u32, Stopped>,
@@ -73,7 +72,6 @@ impl Default for Index {
             asleep: Alarms::default(),
             alarms: Alarms::default(),
             dirty: Vec::new(),
-            shares: SHARES,
             rules: Rules::default(),
             stopped: HashMap::new(),
         }

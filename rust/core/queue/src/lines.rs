@@ -302,6 +302,14 @@ impl Index {
         Ok(())
     }
 
+    /// A lane as a checkpoint or a fact knew it; one whose sleep is over by now wakes with a probe.
+    pub fn restore_sleep(&mut self, lane: LaneRef, until: Millis, failures: u8, reason: Reason) -> Result<(), Stale> {
+        let slot = self.lanes.get(lane).ok_or(Stale)?;
+        self.lanes[slot].failures = failures;
+        self.sleep(slot, until, reason);
+        Ok(())
+    }
+
     fn sleep(&mut self, lane: u32, until: Millis, reason: Reason) {
         let record = &mut self.lanes[lane];
         (record.asleep_until, record.reason) = (until, reason);

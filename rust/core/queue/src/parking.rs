@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 
 use angarium_nouns::Millis;
 
-use crate::flow::{FlowKey, Owner};
+use crate::flow::{FlowKey, Owner, SHARES};
 use crate::index::Index;
 use crate::lane::NO_LINE;
 use crate::limiter::Limiter;
@@ -116,7 +116,7 @@ impl Index {
 impl Index {
     /// The place that the lane takes: of the flow that it would serve next.
     fn ticket(&mut self, lane: u32, owner: Owner) -> Option<FlowKey> {
-        let flow = self.lanes[lane].fair.pick(&mut self.flows.slots, &self.shares)?;
+        let flow = self.lanes[lane].fair.pick(&mut self.flows.slots, &SHARES)?;
         Some(FlowKey { owner, ..self.flows.slots[flow].key })
     }
 
@@ -353,7 +353,7 @@ impl Index {
         if record.tokens_wanted.is_empty() || record.free_tokens(now) == 0 {
             return false;
         }
-        let Some(flow) = record.tokens_wanted.pick(&mut self.flows.slots, &self.shares) else { return false };
+        let Some(flow) = record.tokens_wanted.pick(&mut self.flows.slots, &SHARES) else { return false };
         let lane = self.flows.slots[flow].lanes.head;
         record.tokens_wanted.charge(&mut self.flows.slots, flow, 1);
         if lane != NONE {
@@ -372,7 +372,7 @@ impl Index {
         if record.room_wanted.is_empty() || record.free_room() == 0 {
             return false;
         }
-        let Some(flow) = record.room_wanted.pick(&mut self.flows.slots, &self.shares) else { return false };
+        let Some(flow) = record.room_wanted.pick(&mut self.flows.slots, &SHARES) else { return false };
         self.limiters[limiter].room_wanted.charge(&mut self.flows.slots, flow, 1);
         let lane = self.flows.slots[flow].lanes.head;
         self.grant_lane(lane, now);

@@ -1,11 +1,13 @@
 //! Search: which entries a predicate means, in pages; and the figures.
 
-use angarium_nouns::record::EntryState;
 use angarium_nouns::{MessageId, Millis};
 
 use crate::index::Index;
 use crate::slab::NONE;
-use crate::types::{Counts, Cursor, EntryRef, Predicate};
+use crate::types::{Counts, Cursor, EntryRef, LaneRef, Predicate};
+
+/// Flows whose first entry is looked at to tell how long a lane has waited: a lane has few, a large mailer thousands.
+const FLOWS_LOOKED_AT: usize = 256;
 
 impl Predicate {
     /// Messages by id.
@@ -102,20 +104,12 @@ impl Index {
         Counts { messages, nodes: self.nodes.slots.used(), lanes: self.lanes.used(), ..self.tally.counts() }
     }
 
-    /// Entries of a message by state, for its listing; `None`: no such message waits.
-    pub fn states_of(&self, id: MessageId) -> Option<[u32; 4]> {
-        let mut states = [0; 4];
-        let entries = self.entries_of(id);
-        for entry in &entries {
-            let state = self.entries[entry.slot].state().unwrap_or(EntryState::Waiting);
-            states[state as usize] += 1;
-        }
-        (!entries.is_empty()).then_some(states)
-    }
-
-    /// The oldest due time among what waits in this node's line: since when its first entry has been due.
-    pub fn due_since(&self, node: crate::types::NodeRef) -> Option<Millis> {
-        let head = self.nodes.slots[self.nodes.get(node)?].due.head;
-        (head != NONE).then(|| self.entries[head].due())
+    /// When the oldest was received of those entries of this lane that are first in their flow's line.
+    pub fn oldest_in_turn(&self, lane: LaneRef) -> Option<Millis> {
+        let fair = &self.lanes[self.lanes.get(lane)?].fair;
+        let roots = fair.flows(&self.flows.slots).take(FLOWS_LOOKED_AT).map(|flow| self.flows.slots[flow].heap.root);
+        let heads = roots.filter(|root| *root != NONE).map(|node| self.nodes.slots[node].due.head);
+        let received = |entry: u32| self.messages.slots[self.entries[entry].message].id().millis();
+        heads.filter(|head| *head != NONE).map(received).min()
     }
 }

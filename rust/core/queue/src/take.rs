@@ -4,6 +4,7 @@ use angarium_nouns::Millis;
 use angarium_nouns::record::EntryState;
 
 use crate::entry::{LEADS, PROBES, Spot};
+use crate::flow::SHARES;
 use crate::index::Index;
 use crate::lines::Bar;
 use crate::node::Mark;
@@ -26,7 +27,7 @@ impl Index {
             return answer;
         }
         for _ in 0..DETOURS {
-            let Some(flow) = self.lanes[lane].fair.pick(&mut self.flows.slots, &self.shares) else {
+            let Some(flow) = self.lanes[lane].fair.pick(&mut self.flows.slots, &SHARES) else {
                 return self.nothing(lane);
             };
             let node = self.flows.slots[flow].heap.root;

@@ -207,9 +207,4 @@ impl Index {
         let attached = |slot: &u32| self.nodes.slots[*slot].is(Mark::Used) && self.nodes.slots[*slot].lane == lane;
         (0..self.nodes.slots.end()).filter(attached).map(|slot| self.nodes.reference(slot)).collect()
     }
-
-    /// Recipients of each class in one round when all have work (urgent, high, normal, bulk).
-    pub fn set_shares(&mut self, shares: [u32; 4]) {
-        self.shares = shares;
-    }
 }

@@ -77,7 +77,7 @@ pub fn take(ledger: &Ledger, now: Millis, most: usize) -> Vec<Lease> {
     leases
 }
 
-fn end(ledger: &Ledger, lane: LaneId, connections: u32, now: Millis) {
+pub fn end(ledger: &Ledger, lane: LaneId, connections: u32, now: Millis) {
     for _ in 0..connections {
         ledger.connection_ended(lane, now);
     }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use angarium_ledger::{Body, Control, ControlKind, Cursor, Incoming, Lease, Ledger, Predicate, Settlement};
+use angarium_ledger::{
+    Body, Control, ControlKind, Cursor, Incoming, LaneId, Lease, Ledger, Predicate, Settlement, Sleep,
+};
 use angarium_nouns::record::{Claim, ContentHead, EntryState, Recipient};
-use angarium_nouns::{MessageId, Millis, Outcome};
+use angarium_nouns::{Judgement, MessageId, Millis, Outcome, Reply, Scope};
 use angarium_spool::SimDisk;
 use angarium_spool::sim::{Chance, Failure};
 
@@ -12,9 +14,15 @@ use crate::archive::Archive;
 use crate::common::{self, START};
 use crate::oracle::{Entry, Fate, Oracle, Promise};
 
+const HOST: &str = "mx.example";
 const DOMAINS: [&str; 3] = ["x.example", "y.example", "z.example"];
 /// Attempts to open while the power fails in the middle of a recovery.
 const OPENINGS: usize = 100;
+
+/// What the peer says at this attempt: listings show the last one.
+fn said(attempt: u16) -> String {
+    format!("greylisted, attempt {attempt}")
+}
 
 /// What histories went through.
 #[derive(Debug, Clone, Copy, Default)]
@@ -55,6 +63,8 @@ pub struct World {
     pub context: String,
     pub seen: Seen,
     pub archive: Archive,
+    /// Until when a host sleeps: as its last durable fact said, and as the last one of all says.
+    naps: (Millis, Millis),
 }
 
 impl World {
@@ -70,6 +80,7 @@ impl World {
             context: format!("seed {seed}"),
             seen: Seen::default(),
             archive: Archive::new(seed),
+            naps: (0, 0),
         }
     }
 
@@ -115,6 +126,22 @@ impl World {
         self.oracle.compare(&found, &self.context);
         self.compare_journal();
         self.compare_claims();
+        self.compare_naps();
+    }
+
+    /// A host that failed: its sleep is recorded once.
+    fn host_fails(&mut self) {
+        let judgement = Judgement { scope: Scope::Host, ..common::judgement(Outcome::Deferred) };
+        let failure = Sleep { scope: Scope::Host, lane: LaneId(0), object: HOST, judgement, reply: None };
+        self.naps.1 = self.ledger().sleep(&failure, self.now);
+    }
+
+    /// What slept when its fact was durable sleeps on.
+    fn compare_naps(&mut self) {
+        let until = self.ledger().asleep(Scope::Host, HOST, self.now).unwrap_or(0);
+        let right = [self.naps.0, self.naps.1].into_iter().any(|nap| nap == until || nap <= self.now && until == 0);
+        assert!(right, "{}: the host sleeps until {until}, told were {:?} at {}", self.context, self.naps, self.now);
+        self.naps = (until, until);
     }
 
     fn look_back(&mut self) {
@@ -142,7 +169,12 @@ impl World {
                 let fate = match entry.recipient.state {
                     "held" => Fate::Held,
                     "owing" => Fate::Owing,
-                    "waiting" => Fate::Waiting { attempts: entry.recipient.attempts },
+                    "waiting" => {
+                        let attempts = entry.recipient.attempts;
+                        let words = if attempts == 0 { String::new() } else { said(attempts) };
+                        assert_eq!(entry.recipient.text, words, "{}: last words about {id}", self.context);
+                        Fate::Waiting { attempts }
+                    }
                     other => panic!("{}: {id} is {other} after a start", self.context),
                 };
                 found.insert((id, entry.recipient.number), fate);
@@ -159,7 +191,8 @@ impl World {
         match self.chance.below(100) {
             0..25 => self.submit(),
             25..50 => self.deliver(),
-            50..65 => self.flush(),
+            50..64 => self.flush(),
+            64 => self.host_fails(),
             65..75 => self.order(),
             75..80 => self.report(),
             80..91 => self.upkeep(),
@@ -257,7 +290,10 @@ impl World {
                 6..9 => Outcome::Deferred,
                 _ => Outcome::Failed,
             };
-            let reply = common::reply(outcome);
+            let reply = match outcome {
+                Outcome::Deferred => Reply { text: said(leased.attempts + 1).into(), ..common::reply(outcome) },
+                other => common::reply(other),
+            };
             let settlement = Settlement {
                 id: lease.id,
                 entry: leased.entry,
@@ -295,6 +331,7 @@ impl World {
         if self.ledger().flush_journal(self.now).is_ok() {
             self.oracle.flushed();
             self.claims_are_durable();
+            self.naps.0 = self.naps.1;
         }
     }
 
@@ -407,6 +444,7 @@ impl World {
         let closed = self.ledger().close(self.now).is_ok();
         if closed {
             self.oracle.flushed();
+            self.naps.0 = self.naps.1;
         }
         self.crash();
     }

@@ -5,7 +5,8 @@
 
 use std::borrow::Cow;
 
-use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
+use encoding_rs::{Encoding, ISO_2022_JP, UTF_8, WINDOWS_1252};
+use memchr::memmem;
 
 use crate::flaw::{Flaw, Flaws};
 
@@ -53,11 +54,30 @@ pub fn decode<'a>(label: &[u8], bytes: &'a [u8]) -> Text<'a> {
         flaws.add(Flaw::CharsetUnknown);
         return guessed(bytes, flaws);
     };
-    let (text, malformed) = encoding.decode_with_bom_removal(bytes);
-    if malformed {
-        flaws.add(Flaw::CharsetMalformed);
+    if encoding == ISO_2022_JP && memmem::find(bytes, IDLE).is_some() {
+        let bytes = without_idle_escapes(bytes);
+        let (text, malformed) = encoding.decode_with_bom_removal(&bytes);
+        let flaws = if malformed { flaws.and(Flaw::CharsetMalformed) } else { flaws };
+        return Text { text: Cow::Owned(text.into_owned()), flaws };
     }
+    let (text, malformed) = encoding.decode_with_bom_removal(bytes);
+    let flaws = if malformed { flaws.and(Flaw::CharsetMalformed) } else { flaws };
     Text { text, flaws }
+}
+
+/// ISO-2022-JP back to ASCII and at once away again, as it stands where encoded words were joined. The web's decoder
+/// sees an attack in that; in mail it is how words are cut.
+const IDLE: &[u8] = b"\x1b(B\x1b";
+
+fn without_idle_escapes(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut from = 0;
+    for at in memmem::find_iter(bytes, IDLE) {
+        out.extend_from_slice(&bytes[from..at]);
+        from = at + IDLE.len() - 1;
+    }
+    out.extend_from_slice(&bytes[from..]);
+    out
 }
 
 /// Text in a charset. What it lacks becomes a character reference where `references` (HTML, XML), else there is no
@@ -204,6 +224,7 @@ mod tests {
             ("martian", b"plain", "plain", none),
             ("utf-8", b"a\xffb", "a\u{fffd}b", &["charset-malformed"]),
             ("iso-2022-jp", b"\x1b$B$3$s\x1b(B", "\u{3053}\u{3093}", none),
+            ("iso-2022-jp", b"\x1b$B$3\x1b(B\x1b$B$s\x1b(B!", "\u{3053}\u{3093}!", none),
             ("cp932", b"\x82\xb1", "\u{3053}", none),
             ("utf-16le", b"a\0b\0", "ab", none),
         ] {

@@ -57,6 +57,12 @@ impl Flaws {
     }
 
     #[must_use]
+    pub fn and(mut self, flaw: Flaw) -> Self {
+        self.add(flaw);
+        self
+    }
+
+    #[must_use]
     pub fn with(mut self, other: Self) -> Self {
         self.0 |= other.0;
         self

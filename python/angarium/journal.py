@@ -247,7 +247,7 @@ FACTS: dict[int, tuple[Callable[..., Fact], tuple[tuple[str, Reading], ...]]] = 
 
 Kind = Literal["received", "settled", "slept", "controlled", "lost", "followed", "gap", "claimed"]
 # Fields at the end of a record that those of earlier versions lack.
-ADDED: dict[int, int] = {1: 1, 2: 1, 3: 3}
+ADDED: dict[int, int] = {1: 2, 2: 1, 3: 3}
 TAGS: dict[str, int] = {
     "received": 1, "settled": 2, "slept": 3, "controlled": 4, "lost": 5, "followed": 6, "gap": 7,
     "claimed": 8,

@@ -59,7 +59,7 @@ def test_the_other_kinds() -> None:
 
 def test_later_versions_are_read_as_far_as_they_are_known() -> None:
     judged = read([*RECEIVED, 3])
-    assert read([*RECEIVED, 3, "new"]) == judged == replace(read(RECEIVED), verdicts="user unknown")
+    assert read([*RECEIVED, 3, 0, "new"]) == judged == replace(read(RECEIVED), verdicts="user unknown")
     assert read([8, 1, ID, 7, 2]) == Claimed(lsn=9, at=1, id=PRINTED, control=7, claim="required")
     assert read([99, 1, 2]) == Strange(lsn=9, tag=99)
     unknown = read([*SETTLED[:11], 200, *SETTLED[12:]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import trio
 from angarium.auth import (
     Answer,
     DkimKey,
@@ -132,6 +133,32 @@ async def test_on_trio_with_name_servers_of_our_own(nursery) -> None:
     resolver = find_resolver(["127.0.0.1"], port=zone.port).on_trio
     report = await verify(sign(MAIL, SIGNER, now=NOW), resolver=resolver, **SESSION)
     assert (report.dmarc.outcome, report.iprev and report.iprev.outcome) == ("pass", "pass")
+    nursery.cancel_scope.cancel()
+
+
+async def test_the_found_resolver_asks_once_for_what_many_want(nursery) -> None:
+    lines = [r'a.test. 60 TXT "v=spf1 " "\195\188 " "-all"', "a.test. 60 MX 20 two.test.", "a.test. 60 MX 10 one.test."]
+    zone = Zone("\n".join(lines))
+    await nursery.start(zone.serve)
+    found = find_resolver(["127.0.0.1"], port=zone.port)
+    answers: list[Answer] = []
+
+    async def ask() -> None:
+        answers.append(await found.on_trio("a.test", "TXT"))
+
+    async with trio.open_nursery() as asking:
+        for _ in range(20):
+            asking.start_soon(ask)
+    assert answers == [("found", [b"v=spf1 \xc3\xbc -all"])] * 20
+    assert await found.on_trio("a.test", "MX") == ("found", [b"one.test", b"two.test"])
+    assert await found.on_trio("a" * 64 + ".test", "TXT") == ("nxdomain", [])
+    with pytest.raises(AuthError, match="Trio"):
+        found("a.test", "TXT")
+    plain = find_resolver(["127.0.0.1"], port=zone.port)
+    for _ in range(2):
+        status, _ = await trio.to_thread.run_sync(plain, "a.test", "TXT")
+        assert status == "found"
+    assert zone.queries["a.test.", "TXT"] == 2, "each way of asking has asked once"
     nursery.cancel_scope.cancel()
 
 

@@ -41,6 +41,7 @@ def test_takes_any_buffer_without_a_copy():
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         for data in (MAIL, bytearray(MAIL), memoryview(MAIL), mapped):
             part = scan(data).parts[-1]
+            assert part.body.obj is (data if not isinstance(data, memoryview) else MAIL)
             assert bytes(part.body) == b"aGVsbG8="
             assert part.body.readonly == memoryview(data).readonly
             del part

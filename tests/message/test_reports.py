@@ -166,10 +166,12 @@ def test_zip_is_read_and_bombs_are_not() -> None:
 
 
 def test_a_damaged_report_says_where() -> None:
-    with pytest.raises(ReportError, match=r"at byte \d+"):
-        read_aggregate(b"<feedback><report_metadata")
-    with pytest.raises(ReportError, match=r"at byte \d+"):
+    with pytest.raises(ReportError, match=r"at byte \d+") as caught:
+        read_aggregate(b"<feedback>\n<report_metadata")
+    assert caught.value.offset is not None and caught.value.offset >= 11
+    with pytest.raises(ReportError, match="at byte 15") as caught:
         read_tls_report(b'{"policies": [1]}')
+    assert caught.value.offset == 15
     with pytest.raises(ReportError, match="no part"):
         read_feedback(ORIGINAL)
 

@@ -34,7 +34,11 @@ T = TypeVar("T")
 
 
 class ReportError(AngariumError, ValueError):
-    """No such report is in these bytes, or it cannot be read."""
+    """No such report is in these bytes, or it cannot be read; `offset` is the byte of the document where, if known."""
+
+    def __init__(self, why: str, offset: int | None = None) -> None:
+        super().__init__(why)
+        self.offset = offset
 
 
 class RecipientStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -290,7 +294,7 @@ def _read(kind: str, data: Buffer, into: type[T]) -> T:
     try:
         return msgspec.json.decode(read_report(kind, data), type=into)
     except (LookupError, ValueError) as error:
-        raise ReportError(str(error)) from None
+        raise ReportError(*error.args) from None
 
 
 def read_status(data: Buffer) -> Status:

@@ -1,7 +1,7 @@
 //! Any bytes: the tree covers them, and everything that can be asked of its parts is answered.
 #![no_main]
 
-use angarium_message::{Tree, bounce, convert, findings, rewrite::Rewrite};
+use angarium_message::{Tree, bounce, convert, findings, rewrite::Rewrite, union};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -21,4 +21,8 @@ fuzz_target!(|data: &[u8]| {
         assert!(convert::is_seven_bit(&converted));
     }
     assert_eq!(Rewrite::new(data).finish(), data);
+    let _ = union::union(data);
+    let mut rewrite = Rewrite::new(data);
+    rewrite.append_footer("f\u{fc}r", "<p>\u{20ac}</p>");
+    let _ = rewrite.finish();
 });

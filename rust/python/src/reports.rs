@@ -11,7 +11,7 @@ use pyo3::types::PyBytes;
 use crate::message::Lent;
 
 /// A report of another host as JSON; `kind`: `status`, `feedback`, `disposition`, `aggregate`, `tls` or `bounces`. `LookupError`
-/// where there is none, `ValueError` where it cannot be read.
+/// where there is none, `ValueError` where it cannot be read, with the byte where that was seen if it is known.
 #[pyfunction]
 pub fn read_report(kind: &str, data: &Bound<'_, PyAny>) -> PyResult<String> {
     let data = Lent::new(data)?;
@@ -28,6 +28,7 @@ pub fn read_report(kind: &str, data: &Bound<'_, PyAny>) -> PyResult<String> {
 fn json<T: serde::Serialize>(report: Result<T, ReadError>) -> PyResult<String> {
     let report = report.map_err(|error| match error {
         ReadError::Absent => PyLookupError::new_err(error.to_string()),
+        ReadError::Form { at, .. } => PyValueError::new_err((error.to_string(), at)),
         _ => PyValueError::new_err(error.to_string()),
     })?;
     serde_json::to_string(&report).map_err(|error| PyValueError::new_err(error.to_string()))

@@ -5,9 +5,8 @@
 //! by each other boundary; what is inside an encoded multipart or message; text around parts; uuencoded files in plain
 //! text; and the message with lone CRs as line ends or NULs left out. Work is bounded by [`MAX_SCANS`].
 
-use std::collections::HashMap;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use memchr::{memchr, memmem};
 
@@ -32,6 +31,8 @@ pub struct Union {
     /// Some readings were not gone into: more than [`MAX_SCANS`] scans, or the bounds of a scan.
     pub is_cut: bool,
     seen: HashMap<u64, Vec<usize>>,
+    /// Types (true) and file names that are listed already.
+    known: HashSet<(bool, String)>,
 }
 
 /// The union of all readings.
@@ -78,10 +79,12 @@ impl Union {
         self.is_cut |= tree.bounds().next().is_some();
         for part in tree.parts(data) {
             for name in findings::file_names(&part) {
-                add(&mut self.file_names, name);
+                self.add_name(name);
             }
             for name in types(&part) {
-                add(&mut self.types, name);
+                if self.known.insert((true, name.clone())) {
+                    self.types.push(name);
+                }
             }
             match part.kind() {
                 Kind::Leaf => self.add_leaf(&part, waiting),
@@ -126,9 +129,15 @@ impl Union {
             let mut words = line.trim_ascii().splitn(3, |byte| *byte == b' ').skip(1);
             let (Some(mode), Some(name)) = (words.next(), words.next()) else { continue };
             if mode.iter().all(u8::is_ascii_digit) && !name.is_empty() {
-                add(&mut self.file_names, String::from_utf8_lossy(name).into_owned());
+                self.add_name(String::from_utf8_lossy(name).into_owned());
                 self.add_content(Encoding::Uuencode.decode(&text[at..]).bytes.into_owned());
             }
+        }
+    }
+
+    fn add_name(&mut self, name: String) {
+        if self.known.insert((false, name.clone())) {
+            self.file_names.push(name);
         }
     }
 
@@ -140,12 +149,6 @@ impl Union {
             same.push(self.contents.len());
             self.contents.push(content);
         }
-    }
-}
-
-fn add(list: &mut Vec<String>, text: String) {
-    if !list.contains(&text) {
-        list.push(text);
     }
 }
 

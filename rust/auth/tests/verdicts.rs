@@ -1,6 +1,7 @@
 //! Whole messages judged with a table for DNS: what a signature may and may not be, and what a policy asks for.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use angarium_auth::dkim::{Signer, body_digest};
 use angarium_auth::inspection::{Judge, Report, Session, Step};
@@ -33,7 +34,7 @@ fn judged(message: &str, records: &[(String, String)], there: &[&str]) -> Report
     let known: HashMap<Question, Answer> = records
         .iter()
         .map(|(name, text)| (Question::txt(name), Answer::Texts(vec![text.as_bytes().into()])))
-        .chain(there.iter().map(|name| (Question::a(name), Answer::Addresses(vec!["192.0.2.1".parse().unwrap()]))))
+        .chain(there.iter().map(|name| (Question::a(name), Answer::Addresses(vec![IpAddr::from([192, 0, 2, 1])]))))
         .collect();
     let session = Session {
         ip: "203.0.113.1".parse().ok(),
@@ -67,11 +68,14 @@ fn pair(name: &str, text: &str) -> (String, String) {
     (name.to_owned(), text.to_owned())
 }
 
+/// What, the outcome, how the signer is changed, how many seconds ago it signed, what is changed in the record.
+type Edit = (&'static str, dkim::Outcome, fn(&mut Signer), u64, (&'static str, &'static str));
+
 #[test]
 fn what_a_signature_may_not_be() {
     use dkim::Outcome::{Fail, Pass, PermError};
     let message = mail("a@example.org");
-    let edits: [(&str, dkim::Outcome, fn(&mut Signer), u64, (&str, &str)); 10] = [
+    let edits: [Edit; 10] = [
         ("plain", Pass, |_| (), 0, ("", "")),
         ("not expired", Pass, |signer| signer.lifetime = Some(2 * DAY), DAY, ("", "")),
         ("expired", Fail, |signer| signer.lifetime = Some(DAY / 2), DAY, ("", "")),
@@ -108,6 +112,7 @@ fn what_a_signature_may_not_be() {
 
 #[test]
 fn each_of_several_signatures_has_its_own_verdict() {
+    use dkim::Outcome::{Pass, PermError};
     let (one, two, three) = (signer("example.org"), signer("example.net"), signer("example.com"));
     let message = mail("a@example.org");
     let all = signed(&one, &message, NOW);
@@ -115,7 +120,6 @@ fn each_of_several_signatures_has_its_own_verdict() {
     let all = signed(&three, &all, NOW).replacen("d=example.com", "d=example.edu", 1);
     let report = judged(&all, &[key_of(&one), key_of(&two)], &[]);
     let verdicts: Vec<_> = report.dkim.iter().map(|one| (&*one.domain, one.outcome)).collect();
-    use dkim::Outcome::{Pass, PermError};
     assert_eq!(verdicts, [("example.edu", PermError), ("example.net", Pass), ("example.org", Pass)]);
 }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 from angarium.auth import Answer, DkimKey, Report, verify_sync
-from angarium.engine import Predicate, Submission, SubmittedRecipient
+from angarium.engine import Predicate, Submission, SubmittedRecipient, SubmittedVariant
 from angarium.settings import (
     Delivery,
     DomainName,
@@ -235,3 +235,39 @@ def test_what_dkim_new_prints_is_read_again_at_sighup(tmp_path: Path) -> None:
         site.server.process.send_signal(signal.SIGHUP)
         wait_until(lambda: "the settings are not used" in site.log(), site.log)
         assert selectors() == ["s1", "s2"]
+
+
+async def test_copies_that_differ_are_signed_when_they_are_made(tmp_path: Path, keys: Keys) -> None:
+    """Fields of the recipient are put in at delivery, and signed then: the same octets however often."""
+    variant = SubmittedVariant(substitutions=(("{{name}}", "name"),))
+    recipients = tuple(
+        SubmittedRecipient(address=f"{name}@here.test", fields=(("name", text),))
+        for name, text in (("ada", "Ada"), ("zoe", "Zoë"))
+    )
+    submission = Submission(sender="alice@example.org", recipients=recipients, variants=(variant,), eight_bit=True)
+    content = MAIL.replace(b"Good morning", b"Good morning, {{name}}")
+    content = content.replace(
+        b"\r\n\r\n", b"\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n", 1
+    )
+    async with world(tmp_path, signing=(keys.row("s", "rsa-2048"),), delivery=Delivery(suspended=True)) as site:
+        await site.server.bridge.submit(submission, content)
+        entries = (await site.server.bridge.find(Predicate(all=True))).entries
+        texts = []
+        for entry in entries:
+            copies = [await site.server.bridge.content(entry.message, recipient=entry.number) for _ in range(2)]
+            first, second = (bytes(copy.body) for copy in copies)
+            assert first == second and first.isascii() and keys.passed(first) == ["s"]
+            octets = message_from_bytes(first).get_payload(decode=True)
+            assert isinstance(octets, bytes)
+            texts.append(octets.decode().strip())
+    assert sorted(texts) == ["Good morning, Ada.", "Good morning, Zoë."]
+
+
+async def test_copies_arrive_signed(tmp_path: Path, keys: Keys) -> None:
+    variant = SubmittedVariant(substitutions=(("{{name}}", "name"),))
+    recipient = SubmittedRecipient(address="bob@here.test", fields=(("name", "Bob"),))
+    submission = Submission(sender="alice@example.org", recipients=(recipient,), variants=(variant,))
+    async with world(tmp_path, signing=(keys.row("s"),)) as site:
+        await site.server.bridge.submit(submission, MAIL.replace(b"Good morning", b"Good morning, {{name}}"))
+        message = await site.arrived()
+    assert keys.passed(message) == ["s"] and b"Good morning, Bob." in message

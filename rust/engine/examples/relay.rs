@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use angarium_engine::clock::Clock;
 use angarium_engine::delivery::{self, DeliverySettings};
+use angarium_engine::signing::Signing;
 use angarium_ledger::{Body, Incoming, Ledger, LedgerSettings, Plan, PlanHost, Protocol, Route, RouteAnswer};
 use angarium_nouns::record::{ContentHead, Recipient};
 use angarium_spool::RealDisk;
@@ -30,8 +31,9 @@ fn main() {
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let started = Instant::now();
+    let (settings, signing) = (DeliverySettings::default(), Arc::new(Signing::new(1)));
     let delivery =
-        delivery::start(runtime.handle(), Arc::clone(&ledger), clock, DeliverySettings::default(), Arc::new(|_| false));
+        delivery::start(runtime.handle(), Arc::clone(&ledger), clock, settings, Arc::new(|_| false), signing);
     ledger.set_waker(delivery.waker());
     let flusher = flush_in_the_background(&ledger, clock);
     route(&ledger, clock, port, connections);

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 
-use crate::accept::{Answer, submit};
+use crate::accept::{Answer, sign_copy, submit};
 use crate::asks::View;
 use crate::counters::Figures;
 use crate::delivery::render::{self, Rendered};
@@ -26,6 +26,7 @@ use crate::figures;
 use crate::policy::{Policy, PolicyError};
 use crate::running::Running;
 use crate::session::{Adopted, adopt};
+use crate::signing::Keys;
 use crate::tables::{PythonOutcome, Submission, Verdict, decode};
 use crate::tickets::{Ticket, finished};
 
@@ -184,7 +185,7 @@ impl Engine {
         self.cold(move |running, _| {
             let content = running.intake.ledger.content(id).map_err(|error| load_problem(&error))?;
             let head = content.head.encode();
-            let body = view(&content, recipient)?;
+            let body = view(&content, recipient, &running.intake.signing.keys())?;
             Ok(Finished { result: head, body: Some(body) })
         })
     }
@@ -362,9 +363,9 @@ fn handover_result(number: u64, outcome: &PythonOutcome) -> Result<HandoverResul
 }
 
 /// The bytes as kept, or rendered for one recipient.
-fn view(content: &Content, recipient: Option<u32>) -> Result<View, Problem> {
+fn view(content: &Content, recipient: Option<u32>, keys: &Keys) -> Result<View, Problem> {
     if let Some(number) = recipient {
-        return rendered(content, number).map(|bytes| View::Memory(Arc::new(bytes), 0));
+        return rendered(content, number, keys).map(|bytes| View::Memory(Arc::new(bytes), 0));
     }
     Ok(match &content.body {
         ContentBody::Inline(bytes) => View::Memory(Arc::new(bytes.to_vec()), 0),
@@ -373,7 +374,7 @@ fn view(content: &Content, recipient: Option<u32>) -> Result<View, Problem> {
 }
 
 /// What goes over the wire to this recipient.
-fn rendered(content: &Content, number: u32) -> Result<Vec<u8>, Problem> {
+fn rendered(content: &Content, number: u32, keys: &Keys) -> Result<Vec<u8>, Problem> {
     let missing = |_| Problem::new("not-found", format!("the message has no recipient {number}"));
     let recipient = content.head.recipients.get(number).map_err(missing)?;
     let body = match &content.body {
@@ -383,7 +384,9 @@ fn rendered(content: &Content, number: u32) -> Result<Vec<u8>, Problem> {
     let edited = render::edit(&content.head, recipient.variant, &body);
     let Rendered { mut front, from } = render::substitute(&content.head, &recipient, edited, &body);
     front.extend_from_slice(&body[from as usize..]);
-    Ok(front)
+    let personal = render::is_personal(&content.head, recipient.variant);
+    let signed = if personal { sign_copy(keys, &content.head, &front) } else { None };
+    Ok(signed.unwrap_or(front))
 }
 
 fn read_whole(file: &BodyReader) -> Result<Vec<u8>, Problem> {

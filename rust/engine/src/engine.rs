@@ -102,6 +102,7 @@ impl Engine {
         let opening = Opening::begin(disk, ledger)?;
         let events = EventQueue::new(Bounds::default()).map_err(|error| OpenError::Unreadable(error.to_string()))?;
         Ok(Self {
+            signing: Arc::new(Signing::new(running::cores(settings.workers))),
             settings,
             clock: Clock::start(),
             tickets: Tickets::new(events.clone()),
@@ -111,7 +112,6 @@ impl Engine {
             opening: Mutex::new(Some(opening)),
             running: ArcSwapOption::empty(),
             tls: Arc::default(),
-            signing: Arc::default(),
             closed: AtomicBool::new(false),
         })
     }

@@ -63,8 +63,6 @@ pub struct Intake {
     /// Where senders are judged when it takes long.
     pub judging: Pool,
     pub signing: Arc<Signing>,
-    /// Where mail is signed.
-    pub signers: Pool,
 }
 
 impl Intake {

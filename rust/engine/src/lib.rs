@@ -25,7 +25,7 @@ pub mod policy;
 mod pool;
 mod running;
 mod session;
-mod signing;
+pub mod signing;
 mod stress;
 pub mod tables;
 mod tickets;

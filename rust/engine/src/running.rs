@@ -273,7 +273,7 @@ fn build_shakers(workers: usize) -> io::Result<Runtime> {
 }
 
 /// How many things are done at the same time.
-fn cores(workers: usize) -> usize {
+pub(crate) fn cores(workers: usize) -> usize {
     if workers > 0 { workers } else { std::thread::available_parallelism().map_or(1, usize::from) }
 }
 
@@ -290,7 +290,6 @@ fn build_intake(parts: &Parts, counters: Arc<Counters>, handshakes: Handle) -> I
         dns: Dns::new(&table.dns, parts.clock, counters.clone()),
         judging: Pool::new(cores(parts.workers)),
         signing: parts.signing.clone(),
-        signers: Pool::new(cores(parts.workers)),
         counters,
         admission: Arc::new(Admission::default()),
         budget: Budget::new(table.limits.bytes_in_flight),
@@ -311,7 +310,7 @@ fn start_delivery(parts: &Parts, handle: &Handle) -> Delivery {
     let events = parts.events.clone();
     let door: delivery::Door = Arc::new(move |handover| events.push(Event::Deliver(Box::new(handover))).is_ok());
     let settings = delivery_settings(&parts.compiled.table);
-    let delivery = delivery::start(handle, parts.ledger.clone(), parts.clock, settings, door);
+    let delivery = delivery::start(handle, parts.ledger.clone(), parts.clock, settings, door, parts.signing.clone());
     parts.ledger.set_waker(delivery.waker());
     delivery
 }

@@ -16,6 +16,7 @@ use arc_swap::ArcSwap;
 
 use crate::policy::PolicyError;
 use crate::policy::networks::Domains;
+use crate::pool::Pool;
 use crate::tables::{SignerRow, Signers};
 
 /// Signatures of one message. Two kinds of keys in a rotation are four, for a domain and for its provider.
@@ -23,9 +24,11 @@ const MOST: usize = 8;
 /// Any author.
 const ANYBODY: &str = "*";
 
-/// All rows; empty until some come.
-#[derive(Default)]
-pub struct Signing(ArcSwap<Keys>);
+/// All rows, empty until some come, and the pool on which signatures are made.
+pub struct Signing {
+    keys: ArcSwap<Keys>,
+    pool: Pool,
+}
 
 #[derive(Default)]
 pub struct Keys {
@@ -55,17 +58,27 @@ pub struct Signed {
 }
 
 impl Signing {
+    /// `at_once`: how many messages are signed at the same time.
+    pub fn new(at_once: usize) -> Self {
+        Self { keys: ArcSwap::default(), pool: Pool::new(at_once) }
+    }
+
+    /// `None`: the runtime ends, or the work panicked.
+    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        self.pool.run(work).await
+    }
+
     pub fn set(&self, table: &Signers) -> Result<(), PolicyError> {
         let mut keys = Keys::default();
         for (number, row) in table.signers.iter().enumerate() {
             keys.add(row).map_err(|(field, why)| PolicyError::new(format!("signers[{number}].{field}"), why))?;
         }
-        self.0.store(Arc::new(keys));
+        self.keys.store(Arc::new(keys));
         Ok(())
     }
 
     pub fn keys(&self) -> Arc<Keys> {
-        self.0.load_full()
+        self.keys.load_full()
     }
 }
 
@@ -162,7 +175,7 @@ mod tests {
 
     #[test]
     fn rows_are_chosen_by_author_tenant_stream_and_time() {
-        let signing = Signing::default();
+        let signing = Signing::new(1);
         let signers = vec![
             row("plain", |_| {}),
             row("below", |row| row.authors = vec![".example.org".into()]),

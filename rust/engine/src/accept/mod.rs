@@ -29,7 +29,7 @@ use crate::logins::Login;
 use crate::policy::compiled::Compiled;
 use crate::session::budget::Charge;
 
-pub use sign::{Chain, sign_report};
+pub use sign::{Chain, sign_copy, sign_report};
 pub use stamp::{StampWords, received_field, stamp_bytes};
 pub use submit::submit;
 

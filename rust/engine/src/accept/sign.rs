@@ -2,7 +2,7 @@
 //!
 //! Ours is what came from a client that we know, from code, or from ourselves (reports); a stranger's mail is never
 //! signed, whatever its From says. Content is made 7-bit first, where nobody else has signed it. The arithmetic is done
-//! on a pool of its own. A variant is signed as it will be rendered; one with fields of the recipient is not. What
+//! on a pool of its own. A variant is signed as it will be rendered; one with fields of the recipient is signed when it is. What
 //! makes this fail is a key that does not work: nothing goes out unsigned then, the client comes again.
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use angarium_ledger::{Body, BodyFile, Incoming, Ledger};
 use angarium_message::header::MAX_HEADER;
 use angarium_message::{Header, convert};
 use angarium_nouns::envelope::BodyType;
-use angarium_nouns::record::Variant;
+use angarium_nouns::record::{ContentHead, Variant};
 use angarium_nouns::{Millis, Reply};
 use serde_bytes::ByteBuf;
 
@@ -77,7 +77,7 @@ pub(super) async fn sign(intake: &Intake, mut message: Box<Message>) -> Result<B
                 message.body = Body::Inline(bytes);
                 return Ok(message);
             }
-            let (fields, bytes, converted) = intake.signers.run(move || work.on(bytes)).await.ok_or(UNSIGNED)?;
+            let (fields, bytes, converted) = intake.signing.run(move || work.on(bytes)).await.ok_or(UNSIGNED)?;
             message.body = Body::Inline(bytes);
             message.body_type = if converted { BodyType::SevenBit } else { message.body_type };
             fields
@@ -86,7 +86,7 @@ pub(super) async fn sign(intake: &Intake, mut message: Box<Message>) -> Result<B
             let (ledger, file) = (intake.ledger.clone(), file.clone());
             let work = work(&mut message, Vec::new(), sealer, signed.now);
             let read = move || work.on_file(&ledger, &file, &keys, ours.then_some(&signed));
-            intake.signers.run(read).await.flatten().ok_or(UNSIGNED)?
+            intake.signing.run(read).await.flatten().ok_or(UNSIGNED)?
         }
         Body::Parts(_) => return Ok(message),
     };
@@ -245,6 +245,26 @@ fn seven_bit(bytes: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     convert::seven_bit(bytes).ok().flatten()
+}
+
+/// A copy with fields of its recipient, which is signed each time that it is rendered: with the time of its arrival, so
+/// that rendering again gives the same octets. `None`: it stays as it is.
+pub fn sign_copy(keys: &Keys, head: &ContentHead, copy: &[u8]) -> Option<Vec<u8>> {
+    let ours = head.session.trusted || head.session.peer.is_empty();
+    if !ours {
+        return None;
+    }
+    let now = head.received;
+    let signed = Signed { tenant: head.tenant.clone(), stream: head.stream.clone(), now };
+    let signers = keys.signers(&Header::scan(copy), &signed);
+    let chosen = Chosen { signers, sealer: None, chain: None, results: String::new(), now };
+    if chosen.is_idle() {
+        return None;
+    }
+    let work = Work { chosen, variants: Vec::new() };
+    let (fields, copy, _) = work.on(copy.to_vec());
+    let fields = fields.ok()?.concat();
+    Some([fields, copy].concat())
 }
 
 /// A report of our own on its way to the committer. It is owed whether or not a key works.

@@ -16,6 +16,7 @@ use super::envelope::Envelope;
 use super::render::{self, Rendered};
 use super::settle;
 use super::wire::{Break, Wire};
+use crate::accept::sign_copy;
 
 /// Bytes of a body that are stuffed and written at once.
 const BLOCK: usize = 64 * 1024;
@@ -97,13 +98,32 @@ pub async fn render(desk: &Desk, envelope: &Envelope) -> Option<Rendered> {
         ContentBody::Inline(body) => {
             let edited = render::edit(&content.head, *variant, body);
             let first = envelope.recipients.first()?;
-            Some(render::substitute(&content.head, &first.recipient, edited, body))
+            let rendered = render::substitute(&content.head, &first.recipient, edited, body);
+            if render::is_personal(&content.head, *variant) {
+                signed(desk, content, rendered).await
+            } else {
+                Some(rendered)
+            }
         }
         ContentBody::File(_) => {
             let front = read(desk, content, 0, MAX_HEADER).await?;
             Some(render::edit(&content.head, *variant, &front))
         }
     }
+}
+
+/// A copy for one recipient, all of it in front, signed if it is ours. `None`: the engine ends.
+async fn signed(desk: &Desk, content: &Arc<Loaded>, rendered: Rendered) -> Option<Rendered> {
+    let keys = desk.signing.keys();
+    if !keys.signs() {
+        return Some(rendered);
+    }
+    let there = Arc::clone(content);
+    let work = move || {
+        let front = sign_copy(&keys, &there.head, &rendered.front).unwrap_or(rendered.front);
+        Rendered { front, from: rendered.from }
+    };
+    desk.signing.run(work).await
 }
 
 /// Octets on the wire before stuffing, as SIZE wants them (RFC 1870 5).

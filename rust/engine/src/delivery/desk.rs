@@ -16,6 +16,7 @@ use super::reports::Reports;
 use super::settings::DeliverySettings;
 use super::tls::TlsClients;
 use crate::clock::Clock;
+use crate::signing::Signing;
 
 /// Jobs of the delivery room on the blocking pool at once: cold reads, body files, Maildir syncs. Four are enough
 /// to keep one disk busy.
@@ -35,6 +36,7 @@ pub struct Desk {
     pub reports: Reports,
     pub idle: IdlePool,
     pub handovers: Handovers,
+    pub signing: Arc<Signing>,
     /// Wakes the driver: work appeared, or a connection ended.
     pub work: Notify,
     /// The stop's patience is over: what is under way ends now.
@@ -45,7 +47,13 @@ pub struct Desk {
 }
 
 impl Desk {
-    pub fn new(ledger: Arc<Ledger>, clock: Clock, settings: DeliverySettings, handovers: Handovers) -> Self {
+    pub fn new(
+        ledger: Arc<Ledger>,
+        clock: Clock,
+        settings: DeliverySettings,
+        handovers: Handovers,
+        signing: Arc<Signing>,
+    ) -> Self {
         Self {
             ledger,
             clock,
@@ -56,6 +64,7 @@ impl Desk {
             reports: Reports::default(),
             idle: IdlePool::default(),
             handovers,
+            signing,
             work: Notify::new(),
             cut: Notify::new(),
             blocking: Semaphore::new(BLOCKING_JOBS),

@@ -108,6 +108,10 @@ async fn seven_bit(
     if !binary && !content::has_eighth_bit(desk, &envelope.content).await.unwrap_or(true) {
         return Ok(Fitted { rendered, body: BodyType::SevenBit, utf8, _memory: None });
     }
+    // A copy that was made for its recipient is whole already, perhaps in 7 bits.
+    if rendered.from == envelope.content.head.body.length && convert::is_seven_bit(&rendered.front) {
+        return Ok(Fitted { rendered, body: BodyType::SevenBit, utf8, _memory: None });
+    }
     let size = content::size(&envelope.content, &rendered);
     if size > MAX_CONVERTED {
         return Err(refusals::eight_bit("it is too large for that"));

@@ -45,6 +45,7 @@ pub use settings::DeliverySettings;
 pub use transaction::rules;
 
 use crate::clock::Clock;
+use crate::signing::Signing;
 use desk::Desk;
 
 /// How a Python next hop ended with one entry.
@@ -67,15 +68,16 @@ pub struct Delivery {
 }
 
 /// Starts the driver on this runtime. Let the ledger's waker call [`Delivery::waker`]. `door` queues an event for
-/// Python.
+/// Python; `signing` has the keys for copies that differ from recipient to recipient.
 pub fn start(
     runtime: &tokio::runtime::Handle,
     ledger: Arc<Ledger>,
     clock: Clock,
     settings: DeliverySettings,
     door: Door,
+    signing: Arc<Signing>,
 ) -> Delivery {
-    let desk = Arc::new(Desk::new(ledger, clock, settings, handover::Handovers::new(door)));
+    let desk = Arc::new(Desk::new(ledger, clock, settings, handover::Handovers::new(door), signing));
     let driver = runtime.spawn(driver::drive(Arc::clone(&desk)));
     Delivery { desk, driver }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use angarium_engine::clock::Clock;
 use angarium_engine::delivery::{self, Delivery, DeliverySettings, Handover};
+use angarium_engine::signing::Signing;
 use angarium_ledger::{Body, Cursor, Incoming, Ledger, LedgerSettings, Plan, PlanHost, Protocol, Route, RouteAnswer};
 use angarium_nouns::MessageId;
 use angarium_nouns::record::{ContentHead, Fact, Recipient, Settled, Slept};
@@ -82,7 +83,7 @@ impl House {
             true
         });
         let runtime = tokio::runtime::Handle::current();
-        let delivery = delivery::start(&runtime, Arc::clone(&ledger), clock, settings, door);
+        let delivery = delivery::start(&runtime, Arc::clone(&ledger), clock, settings, door, Arc::new(Signing::new(1)));
         ledger.set_waker(delivery.waker());
         let facts = Mutex::new((Cursor::default(), Vec::new()));
         Self { ledger, delivery: Some(delivery), clock, folder, lent, plan, kind, demand, facts }

@@ -45,6 +45,8 @@ class ServerProcess:
         self.config.write_text(configuration)
         self.log = folder / "server.log"
         self.process: subprocess.Popen[bytes] | None = None
+        # Whoever connects is greeted; else a start waits for the words of the log.
+        self.greets = True
 
     def start(self, port: int) -> None:
         """Starts it and returns when something greets on `port`."""
@@ -62,6 +64,11 @@ class ServerProcess:
         while time.monotonic() < end:
             if self.process.poll() is not None:
                 raise AssertionError(f"the server ended at once: {self.log.read_text()[-2000:]}")
+            if not self.greets:
+                if b": taking mail on " in self.log.read_bytes():
+                    return
+                time.sleep(0.02)
+                continue
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as sock:
                 sock.settimeout(5)
                 if sock.recv(512).startswith(b"220"):

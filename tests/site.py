@@ -181,11 +181,14 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 @contextmanager
-def running(folder: Path, rest: str = "", *, listen: str = "", start: bool = True) -> Iterator[Site]:
-    """A server whose file has `rest` (tables) and `listen` (keys of its only listener)."""
+def running(
+    folder: Path, rest: str = "", *, listen: str = "", start: bool = True, greets: bool = True
+) -> Iterator[Site]:
+    """A server whose file has `rest` (tables) and `listen` (keys of its only listener, which `greets` everybody)."""
     port, control = free_port(), free_port()
     text = CONFIGURATION.format(port=port, control=control, listen=listen, rest=rest)
     site = Site(folder, port, control, ServerProcess(folder, text))
+    site.server.greets = greets
     if start:
         site.start()
     try:

@@ -6,7 +6,9 @@ administrator would see: `assert talk.say("NOOP").startswith("250 2.0.0")`.
 
 from __future__ import annotations
 
+import base64
 import socket
+import ssl
 import struct
 from collections.abc import Iterable
 from types import TracebackType
@@ -17,9 +19,23 @@ SECONDS = 20.0
 class Talk:
     """One connection. Reading more than `seconds` without an answer is an error (`TimeoutError`)."""
 
-    def __init__(self, port: int, *, hello: bool = True, seconds: float = SECONDS) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), seconds)
+    def __init__(
+        self,
+        port: int,
+        *,
+        hello: bool = True,
+        seconds: float = SECONDS,
+        first: bytes = b"",
+        source: str = "127.0.0.1",
+        implicit_tls: bool = False,
+    ) -> None:
+        """`first` goes out before the greeting is read, from the address `source` of loopback."""
+        self.socket = socket.create_connection(("127.0.0.1", port), seconds, source_address=(source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if first:
+            self.socket.sendall(first)
+        if implicit_tls:
+            self.socket = unverified().wrap_socket(self.socket)
         self.stream = self.socket.makefile("rb")
         self.greeting = self.read()
         self.capabilities = self.say("EHLO client.test") if hello else ""
@@ -47,6 +63,19 @@ class Talk:
     def say(self, line: str | bytes) -> str:
         self.send((line.encode() if isinstance(line, str) else line) + b"\r\n")
         return self.read()
+
+    def starttls(self) -> None:
+        """STARTTLS, and EHLO under it."""
+        reply = self.say("STARTTLS")
+        assert reply.startswith("220"), reply
+        self.socket = unverified().wrap_socket(self.socket)
+        self.stream = self.socket.makefile("rb")
+        self.capabilities = self.say("EHLO client.test")
+
+    def log_in(self, login: str, password: str) -> str:
+        """AUTH PLAIN; the reply."""
+        response = base64.b64encode(f"\0{login}\0{password}".encode()).decode()
+        return self.say(f"AUTH PLAIN {response}")
 
     def envelope(self, sender: str, *recipients: str) -> None:
         """MAIL and RCPT, all of which must be taken."""
@@ -80,6 +109,13 @@ class Talk:
         """Breaks the connection off with a RST."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()
+
+
+def unverified() -> ssl.SSLContext:
+    """Of a client that takes any certificate, as most mail servers do."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def content(subject: str = "weather", body: str = "text\r\n") -> bytes:

@@ -459,6 +459,9 @@ class Engine:
         """Table Plan. False: the lane is gone."""
 
     def plan_reports(self, limit: int) -> list[PlanReport]: ...
+    def limits_met(self) -> list[tuple[str, int, str, int, int]]:
+        """(limit, listener, who, times, last session) of limits that were met since the last call."""
+
     def faults(self) -> list[Fault]: ...
     def settle(self, results: Sequence[tuple[int, bytes]]) -> list[bool]:
         """(entry of a `Deliver`, table Outcome). False: the lease had expired."""

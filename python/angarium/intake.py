@@ -7,6 +7,7 @@ yields. Out of descriptors it pauses instead of spinning. The engine counts sess
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
@@ -25,6 +26,8 @@ from .engine import Accepted, Bridge, Refused, Submission, SubmittedRecipient
 from .errors import StartError
 
 # Connections that the kernel keeps while we are busy; needs net.core.somaxconn at least as large.
+# Beside sessions: segments, connections that go out, mailboxes, the API.
+OTHER_DESCRIPTORS = 512
 BACKLOG = 4_096
 # Accepted in one step: 64 take about 2 ms.
 BATCH = 64
@@ -175,6 +178,24 @@ def backlog_warning(limit: int | None = None) -> str:
         return ""
     return (
         f"net.core.somaxconn is {limit}: more than {limit} connections at once may be turned away; set it to {BACKLOG}"
+    )
+
+
+def raise_descriptors(sessions: int) -> str:
+    """Takes as many descriptors as this process may have; a sentence when `sessions` do not fit into them."""
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit != most:
+        # Where a system refuses, what there is stays.
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+            limit = most
+    wanted = sessions + OTHER_DESCRIPTORS
+    if limit == resource.RLIM_INFINITY or limit >= wanted:
+        return ""
+    return (
+        f"limits.sessions is {sessions:,}, but only {limit:,} files may be open: about "
+        f"{max(limit - OTHER_DESCRIPTORS, 0):,} sessions will fit; raise the hard limit to {wanted:,} "
+        f"(LimitNOFILE= of systemd, ulimit -Hn)"
     )
 
 

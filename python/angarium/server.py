@@ -126,6 +126,7 @@ class House:
         self.journal = Journal(self.bridge)
         self.bridge.on_asks(self.asking.ask)
         self.bridge.on_flag("fault", self.tell_faults)
+        self.bridge.on_flag("limits_met", self.tell_limits)
 
     def logins(self, settings: Settings) -> dict[str, Hook]:
         """The hook of the phase auth, where anybody may log in."""
@@ -314,6 +315,13 @@ class House:
         if stopped.sessions or stopped.deliveries:
             self.say(f"cut off: {stopped.sessions} sessions, {stopped.deliveries} deliveries")
 
+    def tell_limits(self) -> None:
+        """A line for each limit and whom it met, at most once a minute: a flood is a number in it."""
+        for limit, listener, who, times, session in self.engine.limits_met():
+            row = self.settings.listen[listener]
+            name = f"{session:x}" if session else ""
+            log.warning("limit", limit=limit, who=who, times=times, listener=row.name or row.profile, session=name)
+
     def tell_faults(self) -> None:
         for fault in self.engine.faults():
             log.error("fault", kind=fault.kind, text=fault.text, stops_intake=fault.stops_intake)
@@ -413,8 +421,8 @@ def greeting(settings: Settings, addresses: tuple[str, ...], recovered: Recovere
         )
     if settings.delivery.suspended:
         lines.append("delivery is suspended: mail is kept and not sent on")
-    warning = intake.backlog_warning()
-    return [*lines, warning] if warning else lines
+    warnings = (intake.raise_descriptors(settings.limits.sessions), intake.backlog_warning())
+    return [*lines, *filter(None, warnings)]
 
 
 # --- the command --------------------------------------------------------------------------------------------------

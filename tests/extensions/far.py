@@ -58,7 +58,7 @@ def site_with(
     """A relay for everybody on loopback to the host on `port`."""
     profile = "" if "profile" in listen else 'profile = "relay"\n'
     tables = relay(port, suspended=suspended) + TABLES.format(rest=rest)
-    return running(folder, tables, listen=profile + listen)
+    return running(folder, tables, listen=profile + listen, greets="proxy_networks" not in listen)
 
 
 def the_mail(site: Site, mailbox: str = "here") -> Message:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import socket
 
 import pytest
@@ -58,6 +59,13 @@ def test_an_address_of_another_machine() -> None:
 def test_the_systems_limit_is_looked_at() -> None:
     assert intake.backlog_warning(4_096) == ""
     assert "net.core.somaxconn is 128" in intake.backlog_warning(128)
+
+
+def test_descriptors_are_raised_as_far_as_may_be() -> None:
+    assert intake.raise_descriptors(1) == ""
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert limit == most
+    assert intake.raise_descriptors(10**12).startswith("limits.sessions is 1,000,000,000,000, but only")
 
 
 class Taker:

@@ -258,10 +258,12 @@ def test_hooks_judge_and_change(make: Callable[..., Site], tmp_path: Path) -> No
     site.send(1)
     with pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
         site.send(2, to="gone@example.net")
-    assert refused.value.recipients["gone@example.net"] == (550, b"5.1.6 This one has left")
+    code, text = refused.value.recipients["gone@example.net"]
+    assert (code, text.partition(b" [")[0]) == (550, b"5.1.6 This one has left")
     with pytest.raises(smtplib.SMTPSenderRefused) as deferred:
         site.send(3, sender="later@example.org")
-    assert (deferred.value.smtp_code, deferred.value.smtp_error) == (451, b"4.7.1 Come again")
+    assert deferred.value.smtp_code == 451
+    assert bytes(deferred.value.smtp_error).startswith(b"4.7.1 Come again [")
     with pytest.raises(smtplib.SMTPDataError) as failed:
         site.send(13)
     assert failed.value.smtp_code == 451
@@ -292,13 +294,9 @@ def test_sighup_reads_the_policy_again_and_a_broken_one_changes_nothing(
 
 
 def test_out_of_descriptors_waits_and_does_not_spin(make: Callable[..., Site]) -> None:
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    site = make(FIRST_RUN + "\n[limits]\nsessions_per_address = 1000\n")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (200, before[1]))
-    try:
-        site.start()
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    site = make(FIRST_RUN + "\n[limits]\nsessions_per_address = 1000\n").start()
+    # The start takes as many as it may.
+    resource.prlimit(site.pid(), resource.RLIMIT_NOFILE, (200, 200))
     clients = [socket.create_connection(("127.0.0.1", site.port), 10) for _ in range(300)]
     wait_until(lambda: "no descriptor is free" in site.log())
     used = cpu_seconds(site.pid())

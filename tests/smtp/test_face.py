@@ -335,7 +335,7 @@ def test_a_login():
         case other:
             pytest.fail(str(other))
     assert server.data_to_send().endswith(
-        b"530 5.7.0 Authentication required\r\n334 Z28gb24=\r\n235 2.7.0 Authentication succeeded\r\n"
+        b"530 5.7.0 Authentication required; log in with AUTH\r\n334 Z28gb24=\r\n235 2.7.0 Authentication succeeded\r\n"
     )
     assert server.is_logged_in
     server.receive_data(b"NOOP\r\n")

@@ -43,7 +43,7 @@ from .tables import (
 
 # Events of one step: 64 asks with short hooks stay well under the loop's 10 ms alarm.
 BATCH = 64
-FLAGS = ("route_wanted", "plan_wanted", "plan_report", "journal_grew", "fault")
+FLAGS = ("route_wanted", "plan_wanted", "plan_report", "journal_grew", "limits_met", "fault")
 
 
 def bare(word: object) -> str | int:

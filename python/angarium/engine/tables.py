@@ -118,6 +118,7 @@ class Timeouts(Struct, frozen=True, kw_only=True):
     data_total: int
     data_rate: int
     session: int
+    handshake: int
     write: int
     connect: int
     greeting: int

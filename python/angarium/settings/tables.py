@@ -304,6 +304,8 @@ class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     # Octets per second that a body must reach on average.
     data_rate: Count = 256
     session: Duration = time("1d")
+    # Of TLS, from the first octet to the last.
+    handshake: Duration = time("30s")
     write: Duration = time("5m")
     connect: Duration = time("30s")
     greeting: Duration = time("5m")

@@ -23,6 +23,7 @@ use crate::delivery::{self, HandoverResult, PlanReport};
 use crate::engine::{CallError, Engine};
 use crate::event::{Event, Finished, Problem};
 use crate::figures;
+use crate::notices::{Met, Times};
 use crate::policy::{Policy, PolicyError};
 use crate::running::Running;
 use crate::session::{Adopted, adopt};
@@ -80,7 +81,11 @@ impl Engine {
     }
 
     /// Takes descriptors over; gives back those refused, each with what to say before closing.
-    pub fn adopt(&self, listener: u16, sockets: &[(RawFd, SocketAddr)]) -> Result<Vec<(RawFd, Reply)>, CallError> {
+    pub fn adopt(
+        &self,
+        listener: u16,
+        sockets: &[(RawFd, SocketAddr)],
+    ) -> Result<Vec<(RawFd, Option<Reply>)>, CallError> {
         let running = self.running()?;
         let refused =
             |&(fd, peer): &(RawFd, SocketAddr)| match adopt(&running.intake, running.handle(), listener, fd, peer) {
@@ -98,6 +103,11 @@ impl Engine {
     pub fn answer(&self, ask: u64, verdict: &[u8]) -> Result<bool, CallError> {
         let verdict: Verdict = table(verdict)?;
         Ok(self.running()?.intake.asks.answer(ask, verdict))
+    }
+
+    /// Limits that were met since the last call: which, by whom, where, how often, in which session last.
+    pub fn limits_met(&self) -> Result<Vec<(Met, Times)>, CallError> {
+        Ok(self.running()?.intake.notices.take())
     }
 
     /// One message from code.

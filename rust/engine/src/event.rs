@@ -58,5 +58,6 @@ pub fn level_name(level: Level) -> &'static str {
         Level::PlanWanted => "plan_wanted",
         Level::PlanReport => "plan_report",
         Level::JournalGrew => "journal_grew",
+        Level::LimitsMet => "limits_met",
     }
 }

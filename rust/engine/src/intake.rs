@@ -10,6 +10,7 @@ use angarium_ledger::{Body, CommitError, FaultKind, Ledger};
 use angarium_nouns::Reply;
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
 use crate::admission::Admission;
 use crate::asks::Asks;
@@ -19,6 +20,7 @@ use crate::counters::Counters;
 use crate::dns::Dns;
 use crate::event::Event;
 use crate::logins::Logins;
+use crate::notices::Notices;
 use crate::policy::compiled::Compiled;
 use crate::pool::Pool;
 use crate::session::budget::Budget;
@@ -48,6 +50,8 @@ pub struct Intake {
     pub sessions: Arc<Registry>,
     /// No new transactions.
     pub stopping: AtomicBool,
+    /// Rings when that is so.
+    pub stop_told: Notify,
     /// As many entries wait as the policy allows; the upkeep looks.
     pub crowded: AtomicBool,
     /// The last session's number; they name sessions in hooks and the journal.
@@ -58,6 +62,7 @@ pub struct Intake {
     pub traffic: Arc<Traffic>,
     pub logins: Logins,
     pub stress: Stress,
+    pub notices: Notices,
     pub verdicts: VerdictCounts,
     pub dns: Arc<Dns>,
     /// Where senders are judged when it takes long.
@@ -65,9 +70,30 @@ pub struct Intake {
     pub signing: Arc<Signing>,
 }
 
+/// A session as replies, the log and the journal name it.
+pub fn session_name(number: u64) -> String {
+    format!("{number:x}")
+}
+
 impl Intake {
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// No new transactions from here on; who rests or shakes hands hears of it.
+    pub fn tell_to_stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.stop_told.notify_waiters();
+    }
+
+    /// Returns when a stop has begun.
+    pub async fn told_to_stop(&self) {
+        let told = self.stop_told.notified();
+        tokio::pin!(told);
+        told.as_mut().enable();
+        if !self.is_stopping() {
+            told.await;
+        }
     }
 
     pub fn next_session(&self) -> u64 {

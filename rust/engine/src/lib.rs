@@ -21,6 +21,7 @@ mod figures;
 mod intake;
 mod journal;
 mod logins;
+pub mod notices;
 pub mod policy;
 mod pool;
 mod running;

@@ -18,6 +18,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::Notify;
 
 use crate::admission::Admission;
 use crate::asks::Asks;
@@ -31,6 +32,7 @@ use crate::faults::{FaultKind, Faults};
 use crate::intake::Intake;
 use crate::journal::Journal;
 use crate::logins::Logins;
+use crate::notices::Notices;
 use crate::policy::compiled::Compiled;
 use crate::policy::{Policy, PolicyError};
 use crate::pool::Pool;
@@ -174,7 +176,7 @@ impl Running {
     /// No new transactions, no new deliveries; waits until `deadline`, then cuts off and flushes.
     pub async fn stop(&self, deadline: Millis) -> Stopped {
         self.stop_at.fetch_min(deadline, Ordering::SeqCst);
-        self.intake.stopping.store(true, Ordering::SeqCst);
+        self.intake.tell_to_stop();
         self.with_delivery(Delivery::stop);
         let sessions = self.end_sessions().await;
         let delivery = self.delivery.lock().take();
@@ -210,7 +212,7 @@ impl Running {
     }
 
     pub(crate) fn signal_stop(&self) {
-        self.intake.stopping.store(true, Ordering::SeqCst);
+        self.intake.tell_to_stop();
         self.intake.sessions.end_all();
         self.intake.committer.stop();
         self.journal.stop();
@@ -295,6 +297,7 @@ fn build_intake(parts: &Parts, counters: Arc<Counters>, handshakes: Handle) -> I
         budget: Budget::new(table.limits.bytes_in_flight),
         sessions: Arc::new(Registry::default()),
         stopping: AtomicBool::new(false),
+        stop_told: Notify::new(),
         crowded: AtomicBool::new(false),
         last_session: AtomicU64::new((parts.clock.now() / 1_000) << SESSIONS_A_SECOND),
         tls: parts.tls.clone(),
@@ -302,6 +305,7 @@ fn build_intake(parts: &Parts, counters: Arc<Counters>, handshakes: Handle) -> I
         logins: Logins::new(&crate::chance(), traffic.clone()),
         traffic,
         stress: Stress::default(),
+        notices: Notices::default(),
         policy: ArcSwap::from_pointee(parts.compiled.clone()),
     }
 }

@@ -198,6 +198,35 @@ fn limit(allowance: &Allowance, measure: Measure) -> u64 {
 }
 
 impl Over {
+    /// Which limit, as the log names it.
+    pub fn name(self) -> &'static str {
+        const NAMES: [[&str; 4]; MEASURES + 1] = [
+            [
+                "sessions at once of an address",
+                "sessions at once of a network",
+                "sessions at once of a login",
+                "sessions at once of a tenant",
+            ],
+            [
+                "new sessions of an address",
+                "new sessions of a network",
+                "new sessions of a login",
+                "new sessions of a tenant",
+            ],
+            ["messages of an address", "messages of a network", "messages of a login", "messages of a tenant"],
+            ["recipients of an address", "recipients of a network", "recipients of a login", "recipients of a tenant"],
+            ["octets of an address", "octets of a network", "octets of a login", "octets of a tenant"],
+            ["errors of an address", "errors of a network", "errors of a login", "errors of a tenant"],
+            [
+                "failed logins of an address",
+                "failed logins of a network",
+                "failed logins of a login",
+                "failed logins of a tenant",
+            ],
+        ];
+        NAMES[self.measure.map_or(0, |measure| measure as usize + 1)][self.whose as usize]
+    }
+
     /// Which limit, in words and with the code that its command may have.
     pub fn reply(self) -> Reply {
         let whose = ["your address", "your network", "your login", "your tenant"][self.whose as usize];

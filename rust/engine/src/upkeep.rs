@@ -68,6 +68,9 @@ impl Upkeep {
                 intake.events.raise(Level::PlanReport);
             }
             intake.stress.look(intake);
+            if intake.notices.are_due(now) {
+                intake.events.raise(Level::LimitsMet);
+            }
             watch.look(intake, faults, now);
         }
     }

@@ -21,10 +21,12 @@ pub enum Level {
     PlanWanted = 2,
     PlanReport = 3,
     JournalGrew = 4,
+    LimitsMet = 5,
 }
 
 impl Level {
-    pub const ALL: [Self; 5] = [Self::Fault, Self::RouteWanted, Self::PlanWanted, Self::PlanReport, Self::JournalGrew];
+    pub const ALL: [Self; 6] =
+        [Self::Fault, Self::RouteWanted, Self::PlanWanted, Self::PlanReport, Self::JournalGrew, Self::LimitsMet];
 
     fn bit(self) -> u8 {
         1 << self as u8

@@ -176,6 +176,13 @@ impl Ledger {
         &self.ids
     }
 
+    /// Domains below this one that mail waits for; at most so many.
+    pub fn domains_below(&self, domain: &str, most: usize) -> Vec<String> {
+        let state = self.state.lock();
+        let end = format!(".{domain}");
+        state.names.domains.ending_with(&end).take(most).map(str::to_owned).collect()
+    }
+
     /// False while new mail would get `Full` or `Fault`. Cheap: for MAIL.
     pub fn takes_mail(&self) -> bool {
         self.spool.takes_mail() && !self.shut.load(Ordering::Relaxed) && !self.is_overclaimed()

@@ -4,6 +4,7 @@
 //! is the business of `core/message`. An [`Address`] keeps the writing it came in; comparison and routing use
 //! [`Address::host`].
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::domain::{DomainError, Host};
@@ -69,6 +70,19 @@ impl Address {
         &self.text[..usize::from(self.at)]
     }
 
+    /// The local part as it is meant: a quoted string without its quotes and backslashes, which say nothing more
+    /// (RFC 5321 4.1.2). Two writings of a mailbox have the same.
+    pub fn meant_local(&self) -> Cow<'_, str> {
+        let local = self.local();
+        let Some(inner) = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return local.into() };
+        let mut meant = String::with_capacity(inner.len());
+        let mut characters = inner.chars();
+        while let Some(c) = characters.next() {
+            meant.extend(if c == '\\' { characters.next() } else { Some(c) });
+        }
+        meant.into()
+    }
+
     /// The writing behind the `@`, as it came.
     pub fn domain_text(&self) -> &str {
         &self.text[usize::from(self.at) + 1..]
@@ -126,6 +140,19 @@ mod tests {
         }
         let address = Address::parse("\"a@b\"@c.example").unwrap();
         assert_eq!((address.local(), address.domain_text()), ("\"a@b\"", "c.example"));
+    }
+
+    #[test]
+    fn what_a_local_part_means() {
+        for (text, meant) in [
+            ("a.b@c", "a.b"),
+            ("\"a.b\"@c", "a.b"),
+            ("\"b\\ücher\"@c", "bücher"),
+            ("\"a \\\"b\\\\\"@c", "a \"b\\"),
+            ("\"\"@c", ""),
+        ] {
+            assert_eq!(Address::parse(text).unwrap().meant_local(), meant, "{text}");
+        }
     }
 
     #[test]

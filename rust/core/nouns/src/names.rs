@@ -71,6 +71,11 @@ impl Names {
         self.by_text.get(text).map(|&number| NameId(number))
     }
 
+    /// All that end with `end`.
+    pub fn ending_with<'a>(&'a self, end: &'a str) -> impl Iterator<Item = &'a str> {
+        self.by_text.keys().map(|text| &**text).filter(move |text| text.ends_with(end))
+    }
+
     pub fn text(&self, id: NameId) -> &str {
         self.slots.get(id.0 as usize).map_or("", |slot| &slot.text)
     }

@@ -31,10 +31,10 @@ pub(crate) const ARGUMENT_MISSING: Reply = Reply::new(501, (5, 5, 4), "An argume
 pub(crate) const BAD_HELLO: Reply = Reply::new(501, (5, 5, 4), "Give your host name or address literal");
 pub(crate) const MAIL_SYNTAX: Reply = Reply::new(501, (5, 5, 4), "Write MAIL FROM:<address>");
 pub(crate) const RCPT_SYNTAX: Reply = Reply::new(501, (5, 5, 4), "Write RCPT TO:<address>");
-pub(crate) const BAD_SENDER: Reply = Reply::new(501, (5, 1, 7), "Bad sender address");
-pub(crate) const BAD_RECIPIENT: Reply = Reply::new(501, (5, 1, 3), "Bad recipient address");
+pub(crate) const BAD_SENDER: Reply = Reply::new(501, (5, 1, 7), "Bad sender address; write local@domain");
+pub(crate) const BAD_RECIPIENT: Reply = Reply::new(501, (5, 1, 3), "Bad recipient address; write local@domain");
 /// RFC 6531 3.5, 4.2.
-pub(crate) const NEEDS_SMTPUTF8: Reply = Reply::new(553, (5, 6, 7), "Such an address needs SMTPUTF8");
+pub(crate) const NEEDS_SMTPUTF8: Reply = Reply::new(553, (5, 6, 7), "Such an address needs SMTPUTF8 behind MAIL");
 pub(crate) const UNKNOWN_PARAMETER: Reply = Reply::new(555, (5, 5, 4), "Unknown parameter");
 pub(crate) const BAD_PARAMETER: Reply = Reply::new(501, (5, 5, 4), "Bad value of a parameter");
 pub(crate) const REPEATED_PARAMETER: Reply = Reply::new(501, (5, 5, 4), "A parameter is given twice");
@@ -50,11 +50,13 @@ pub(crate) const NO_RECIPIENTS: Reply = Reply::new(554, (5, 5, 1), "No valid rec
 /// RFC 2033 4.2.
 pub(crate) const NO_RECIPIENTS_LMTP: Reply = Reply::new(503, (5, 5, 1), "No valid recipients");
 
-pub(crate) const TOO_MANY_RECIPIENTS: Reply = Reply::new(452, (4, 5, 3), "Too many recipients");
+pub(crate) const TOO_MANY_RECIPIENTS: Reply =
+    Reply::new(452, (4, 5, 3), "Too many recipients; send the rest in another transaction");
 pub(crate) const TOO_MANY_ERRORS: Reply = Reply::new(421, (4, 7, 0), "Too many errors, closing");
 pub(crate) const FOREIGN: Reply = Reply::new(421, (4, 7, 0), "This is not HTTP, closing");
-pub(crate) const TOO_LARGE: Reply = Reply::new(552, (5, 3, 4), "Message too large");
-pub(crate) const BAD_CONTENT: Reply = Reply::new(550, (5, 6, 0), "Content holds a CR or LF outside CRLF, or a NUL");
+pub(crate) const TOO_LARGE: Reply = Reply::new(552, (5, 3, 4), "Message too large; the answer to EHLO names the limit");
+pub(crate) const BAD_CONTENT: Reply =
+    Reply::new(550, (5, 6, 0), "Content holds a CR or LF outside CRLF, or a NUL; end lines with CRLF");
 
 /// RFC 3207 4.
 pub(crate) const TLS_FIRST: Reply = Reply::new(530, (5, 7, 0), "Must issue a STARTTLS command first");
@@ -62,11 +64,13 @@ pub(crate) const TLS_ALREADY: Reply = Reply::new(503, (5, 5, 1), "TLS is on alre
 pub(crate) const INJECTED: Reply = Reply::new(554, (5, 5, 1), "Nothing may follow STARTTLS before the handshake");
 pub(crate) const TLS_UNASKED: Reply = Reply::new(421, (4, 7, 0), "TLS does not begin here by itself, closing");
 /// RFC 4954 6.
-pub(crate) const LOGIN_FIRST: Reply = Reply::new(530, (5, 7, 0), "Authentication required");
+pub(crate) const LOGIN_FIRST: Reply = Reply::new(530, (5, 7, 0), "Authentication required; log in with AUTH");
 pub(crate) const LOGGED_IN_ALREADY: Reply = Reply::new(503, (5, 5, 1), "You are logged in already");
-pub(crate) const LOGIN_NEEDS_TLS: Reply = Reply::new(538, (5, 7, 11), "Encryption required for authentication");
+pub(crate) const LOGIN_NEEDS_TLS: Reply =
+    Reply::new(538, (5, 7, 11), "Encryption required for authentication; send STARTTLS first");
 pub(crate) const NOT_IN_A_TRANSACTION: Reply = Reply::new(503, (5, 5, 1), "Not within a mail transaction");
-pub(crate) const UNKNOWN_MECHANISM: Reply = Reply::new(504, (5, 5, 4), "This mechanism is not offered");
+pub(crate) const UNKNOWN_MECHANISM: Reply =
+    Reply::new(504, (5, 5, 4), "This mechanism is not offered; the answer to EHLO names those that are");
 pub(crate) const BAD_BASE64: Reply = Reply::new(501, (5, 5, 2), "Cannot decode the base64");
 pub(crate) const LOGIN_CANCELLED: Reply = Reply::new(501, (5, 7, 0), "Authentication cancelled");
 pub(crate) const RESPONSE_TOO_LONG: Reply = Reply::new(500, (5, 5, 6), "Authentication line too long");

@@ -22,6 +22,7 @@ mod server;
 mod settings;
 mod stuffing;
 mod table;
+mod wording;
 pub mod xtext;
 
 pub use capabilities::Capabilities;
@@ -33,3 +34,4 @@ pub use proxied::{Given, ProxiedCommand};
 pub use server::{Cut, Event, Server};
 pub use settings::{BareNewline, Extensions, Limits, MIN_LINE, ServerSettings, SettingsError};
 pub use table::{State, Verb};
+pub use wording::Wording;

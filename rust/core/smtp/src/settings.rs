@@ -6,6 +6,7 @@
 use angarium_nouns::Host;
 
 use crate::sasl::Mechanisms;
+use crate::wording::Wording;
 
 /// RFC 5321 4.5.3.1.6: every server takes text lines of this many octets, CRLF included.
 pub const MIN_LINE: u32 = 1_000;
@@ -206,6 +207,8 @@ pub struct ServerSettings {
     pub deliver_by_minimum: u32,
     /// FUTURERELEASE: how long a message may be held, in seconds; 0: the extension is not offered.
     pub hold_maximum: u32,
+    /// Texts of the site's own for what the server says by itself.
+    pub wording: Wording,
 }
 
 impl ServerSettings {
@@ -233,6 +236,7 @@ impl ServerSettings {
             deliver_by_minimum: 0,
             // A month: what submission servers with "send later" take.
             hold_maximum: 30 * 24 * 3_600,
+            wording: Wording::default(),
         }
     }
 

@@ -8,7 +8,8 @@ use angarium_nouns::{Address, Reply};
 
 use crate::logins::Login;
 
-const NOT_YOURS: Reply = Reply::new(550, (5, 7, 1), "The address in From or Sender is not one of your login's");
+const NOT_YOURS: Reply =
+    Reply::new(550, (5, 7, 1), "The address in From or Sender is not one of your login's; send from one that is");
 /// What an address field may hold at most; RFC 5322 has no bound, Postfix stops at 100 KiB for a whole header.
 const MOST: usize = 64 << 10;
 

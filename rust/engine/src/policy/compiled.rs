@@ -13,8 +13,9 @@ pub use super::face::Face;
 use super::networks::{Domains, Networks, Pattern};
 use super::{Listener, Policy, PolicyError};
 
-const RELAYING_REFUSED: Reply = Reply::new(550, (5, 7, 1), "Relaying refused");
-const NO_SUCH_RECIPIENT: Reply = Reply::new(550, (5, 1, 1), "No such recipient here");
+const RELAYING_REFUSED: Reply =
+    Reply::new(550, (5, 7, 1), "Relaying refused; log in, or send by your own provider's server");
+const NO_SUCH_RECIPIENT: Reply = Reply::new(550, (5, 1, 1), "No such recipient here; check the address");
 
 #[derive(Debug, Clone)]
 pub struct Compiled {
@@ -94,7 +95,7 @@ impl Compiled {
     fn exists(&self, recipient: &Address) -> bool {
         self.recipients.is_empty()
             || recipient.local().eq_ignore_ascii_case("postmaster")
-            || self.recipients.contains(mailbox_key(recipient.local(), &recipient.host().key()).as_str())
+            || self.recipients.contains(mailbox_key(&recipient.meant_local(), &recipient.host().key()).as_str())
             || self.recipients.contains(mailbox_key("", &recipient.host().key()).as_str())
     }
 
@@ -137,7 +138,7 @@ fn recipients(table: &Policy) -> Result<HashSet<Box<str>>, PolicyError> {
             mailbox_key("", &host.key())
         } else {
             let address = Address::parse(text).map_err(|error| bad(format!("{text:?}: {error}")))?;
-            mailbox_key(address.local(), &address.host().key())
+            mailbox_key(&address.meant_local(), &address.host().key())
         };
         set.insert(key.into());
     }

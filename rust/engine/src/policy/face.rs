@@ -6,9 +6,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use angarium_nouns::Reply;
 use angarium_smtp::sasl::{Mechanism, Mechanisms};
-use angarium_smtp::{BareNewline, Extensions, ServerSettings};
+use angarium_smtp::{BareNewline, Extensions, ServerSettings, Wording};
 
 use super::networks::Networks;
 use super::{Allowance, ClientCertificates, Listener, LoginUse, NewlineMode, Policy, PolicyError, TlsUse};
@@ -25,6 +24,8 @@ pub struct Face {
     clear: Networks,
     proxies: Networks,
     proxied: Networks,
+    /// Texts of the site's own.
+    pub wording: Wording,
     /// Any limit of its own.
     pub is_limited: bool,
 }
@@ -45,7 +46,11 @@ impl Face {
         let own = |field: &str| format!("listeners[{number}].{field}");
         let logs_in = listener.login() != LoginUse::Off && table.hooks.auth.is_some();
         let mechanisms = if logs_in { mechanisms(listener, &own("mechanisms"))? } else { Mechanisms::NONE };
-        let settings = |trusted: bool, clear: bool| Arc::new(settings(table, listener, mechanisms, trusted, clear));
+        let wording = Wording::new(listener.replies.clone());
+        let settings = |trusted: bool, clear: bool| {
+            let settings = settings(table, listener, mechanisms, trusted, clear);
+            Arc::new(ServerSettings { wording: wording.clone(), ..settings })
+        };
         let limits = &listener.limits;
         let all = [limits.address, limits.network, limits.login, limits.tenant];
         Ok(Self {
@@ -58,6 +63,7 @@ impl Face {
             is_limited: all
                 .iter()
                 .any(|allowance| *allowance != Allowance { per: allowance.per, ..Allowance::default() }),
+            wording,
             listener: listener.clone(),
         })
     }
@@ -93,18 +99,6 @@ impl Face {
 
     pub fn offers(&self, named: &str) -> bool {
         self.listener.with.iter().any(|name| name.eq_ignore_ascii_case(named))
-    }
-
-    /// The reply in the site's own words, if it has some for it.
-    pub fn reworded(&self, reply: &Reply, hostname: &str, id: &str) -> Option<Reply> {
-        if self.listener.replies.is_empty() {
-            return None;
-        }
-        let exact = reply.enhanced.map(|enhanced| format!("{} {enhanced}", reply.code));
-        let words = exact.and_then(|key| self.listener.replies.get(&key));
-        let words = words.or_else(|| self.listener.replies.get(&reply.code.to_string()))?;
-        let text = words.replace("{hostname}", hostname).replace("{id}", id).replace("{text}", &reply.text);
-        Reply::checked(reply.code, reply.enhanced, text).ok()
     }
 }
 

@@ -119,6 +119,8 @@ pub struct Timeouts {
     pub data_rate: u32,
     /// Server: a session's whole life.
     pub session: u64,
+    /// Server: a handshake of TLS (RFC 8446 has no number: two round trips and some arithmetic).
+    pub handshake: u64,
     /// Server: writing replies to a peer that does not read.
     pub write: u64,
     /// Client: TCP connect (one address).
@@ -147,6 +149,7 @@ impl Default for Timeouts {
             data_total: 60 * MINUTE,
             data_rate: 256,
             session: 24 * 60 * MINUTE,
+            handshake: 30 * SECOND, // the slowest link that carries mail makes it in this
             write: 5 * MINUTE,
             connect: 30 * SECOND, // Postfix smtp_connect_timeout
             greeting: 5 * MINUTE,

@@ -106,11 +106,12 @@ impl Domains {
     }
 }
 
-/// `user@example.org` (local part as written), `@example.org`, `@.example.org`, `*`, `<>`; empty and `*`: any.
+/// `user@example.org` (case of the local part counts), `@example.org`, `@.example.org`, `*`, `<>`; empty and `*`: any.
 #[derive(Debug, Clone)]
 pub enum Pattern {
     Any,
     Null,
+    /// The local part as it is meant.
     Mailbox(Box<str>, Host),
     Domain(Domains),
 }
@@ -128,7 +129,7 @@ impl Pattern {
                     Ok(Self::Domain(domains))
                 }
                 None => Address::parse(text)
-                    .map(|address| Self::Mailbox(address.local().into(), address.host().clone()))
+                    .map(|address| Self::Mailbox(address.meant_local().into(), address.host().clone()))
                     .map_err(|error| bad(format!("{text:?}: {error}"))),
             },
         }
@@ -138,7 +139,7 @@ impl Pattern {
     pub fn matches(&self, address: Option<&Address>) -> bool {
         match (self, address) {
             (Self::Any, _) | (Self::Null, None) => true,
-            (Self::Mailbox(local, host), Some(address)) => **local == *address.local() && host == address.host(),
+            (Self::Mailbox(local, host), Some(address)) => **local == *address.meant_local() && host == address.host(),
             (Self::Domain(domains), Some(address)) => domains.contains(address.host()),
             _ => false,
         }

@@ -19,9 +19,17 @@ use crate::policy::TlsUse;
 use crate::policy::compiled::Face;
 
 /// As Postfix: who cannot wait for the banner does not read it (RFC 5321 4.3.1).
-const EARLY: Reply = Reply::new(554, (5, 5, 1), "You spoke before the greeting");
+const EARLY: Reply = Reply::new(554, (5, 5, 1), "You spoke before the greeting; wait for it");
 /// A proxy sends its header at once (`HAProxy` waits 3 s for it at most).
 const PROXY_TIME: Duration = Duration::from_secs(10);
+
+/// What a client did before the greeting.
+enum Early {
+    Nothing,
+    Words,
+    /// It, or a stop, ended the connection.
+    Left,
+}
 
 impl Session {
     /// From the connection to the banner.
@@ -41,20 +49,27 @@ impl Session {
                 None => return Step::Close,
             }
         }
-        if face.tls == TlsUse::Implicit && !self.shake_hands().await {
-            return Step::Close;
-        }
-        if face.tls == TlsUse::Implicit {
-            self.server.secured();
-        }
-        self.offer_now();
+        // Before a handshake, which costs more than all the rest.
         if let Err(reply) = self.has_room() {
             return self.refuse(&reply);
         }
+        if face.tls == TlsUse::Implicit {
+            if !self.shake_hands().await {
+                return Step::Close;
+            }
+            self.server.secured();
+        }
+        self.offer_now();
         let delay = face.listener.greet_delay;
-        if delay > 0 && !self.trusted && face.tls != TlsUse::Implicit && self.talks_within(delay).await {
-            self.intake.counters.early_talkers.one_more();
-            return self.refuse(&EARLY);
+        if delay > 0 && !self.trusted && face.tls != TlsUse::Implicit {
+            match self.talks_within(delay).await {
+                Early::Nothing => {}
+                Early::Words => {
+                    self.intake.counters.early_talkers.one_more();
+                    return self.refuse(&EARLY);
+                }
+                Early::Left => return self.ended(),
+            }
         }
         self.entry.mark().set_deadline(self.deadline());
         if policy.table.hooks.connect.is_some() {
@@ -64,8 +79,12 @@ impl Session {
         Step::Read
     }
 
+    /// Where TLS comes first, clear words would be none: the connection just ends.
     fn refuse(&mut self, reply: &Reply) -> Step {
         self.intake.counters.connections_refused.one_more();
+        if self.face(&self.policy).tls == TlsUse::Implicit && self.secured().is_none() {
+            return Step::Close;
+        }
         let reply = self.reworded(reply);
         self.server.refuse(&reply);
         self.server.close(&reply);
@@ -106,14 +125,19 @@ impl Session {
         let each = limits.sessions_per_address;
         self.seat = self.intake.admission.admit(source.ip(), self.trusted, limits.sessions, each)?;
         self.server = Server::new(face.settings(self.trusted, self.is_clear).clone());
+        self.server.set_session(self.number);
         Ok(())
     }
 
-    /// Waits; true: the client said something (or left).
-    async fn talks_within(&mut self, delay: u64) -> bool {
-        let Some(stream) = self.stream.clear() else { return false };
+    /// Waits, and says what the client did meanwhile.
+    async fn talks_within(&mut self, delay: u64) -> Early {
+        let Some(stream) = self.stream.clear() else { return Early::Nothing };
         let mut one = [0; 1];
-        tokio::time::timeout(Duration::from_millis(delay), stream.peek(&mut one)).await.is_ok()
+        match tokio::time::timeout(Duration::from_millis(delay), stream.peek(&mut one)).await {
+            Err(_) => Early::Nothing,
+            Ok(Ok(1..)) => Early::Words,
+            Ok(_) => Early::Left,
+        }
     }
 }
 

@@ -16,8 +16,9 @@ use tokio::runtime::Handle;
 use super::Session;
 use super::registry::Mark;
 use super::stream::Stream;
-use crate::admission::Seat;
+use crate::admission::{Seat, TOO_MANY};
 use crate::intake::{Intake, SHUTTING_DOWN};
+use crate::notices::Met;
 use crate::policy::compiled::Compiled;
 use crate::policy::{LoginUse, TlsUse};
 
@@ -26,7 +27,8 @@ use crate::policy::{LoginUse, TlsUse};
 pub enum Adopted {
     Taken,
     /// It is the caller's again, to be closed after the reply was written.
-    Refused(RawFd, Reply),
+    /// Where TLS comes first there is none.
+    Refused(RawFd, Option<Reply>),
 }
 
 const BANNED: Reply = Reply::new(421, (4, 7, 0), "Too many failed logins from your address, try again later");
@@ -41,7 +43,9 @@ pub fn adopt(intake: &Arc<Intake>, runtime: &Handle, listener: u16, fd: RawFd, p
         }
         Err(reply) => {
             intake.counters.connections_refused.one_more();
-            Adopted::Refused(fd, reply)
+            let policy = intake.policy.load();
+            let silent = policy.face(listener).is_some_and(|face| face.tls == TlsUse::Implicit);
+            Adopted::Refused(fd, (!silent).then_some(reply))
         }
     }
 }
@@ -63,7 +67,12 @@ fn try_adopt(intake: &Arc<Intake>, runtime: &Handle, listener: u16, fd: RawFd, p
     let limits = &policy.table.limits;
     // A proxy's connections count for the clients behind it, once they are known.
     let exempt = trusted || is_proxy;
-    let seat = intake.admission.admit(peer.ip(), exempt, limits.sessions, limits.sessions_per_address)?;
+    let seat = intake.admission.admit(peer.ip(), exempt, limits.sessions, limits.sessions_per_address);
+    let seat = seat.inspect_err(|reply| {
+        let limit = if *reply == TOO_MANY { "sessions at once of all" } else { "sessions at once of an address" };
+        let who = if *reply == TOO_MANY { String::new() } else { peer.ip().to_canonical().to_string() };
+        intake.notices.note(Met { limit, listener, who }, 0);
+    })?;
     let is_clear = face.is_clear(peer.ip());
     let server = Server::new(face.settings(trusted, is_clear).clone());
     // SAFETY: from here on the descriptor is ours: a failure below closes it, as a refusal would.
@@ -86,6 +95,7 @@ fn try_adopt(intake: &Arc<Intake>, runtime: &Handle, listener: u16, fd: RawFd, p
     session.is_clear = is_clear;
     session.speaks_for_others = speaks_for_others;
     session.greeted_at_once = !waits;
+    session.server.set_session(session.number);
     if !waits {
         session.offer_now();
     }

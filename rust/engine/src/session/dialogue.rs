@@ -20,9 +20,10 @@ use crate::traffic::Measure;
 const TOO_MANY_MESSAGES: Reply = Reply::new(421, (4, 7, 0), "Enough messages in one session, connect again");
 const TOO_MANY_ERRORS: Reply = Reply::new(421, (4, 7, 0), "Too many errors, closing");
 
-const NOT_YOURS: Reply = Reply::new(553, (5, 7, 1), "This sender address is not one of your login's");
+const NOT_YOURS: Reply =
+    Reply::new(553, (5, 7, 1), "This sender address is not one of your login's; send from one that is");
 /// RFC 3207 4.
-const NO_TLS_NOW: Reply = Reply::new(454, (4, 7, 0), "TLS not available now");
+const NO_TLS_NOW: Reply = Reply::new(454, (4, 7, 0), "TLS not available now, try again later");
 const BODY_TASK_DIED: Reply = Reply::new(421, (4, 3, 0), "Local error in processing, try again later");
 
 impl Session {
@@ -65,7 +66,8 @@ impl Session {
                 self.abort();
                 ON
             }
-            Event::Vrfy(asked) | Event::Expn(asked) => self.verify(&asked),
+            Event::Vrfy(asked) => self.verify(&asked),
+            Event::Expn(asked) => self.expand(&asked),
             Event::Chunk(chunk) => self.chunk(chunk),
             Event::Auth(command) => self.auth(&command),
             Event::AuthResponse(response) => self.auth_response(&response),
@@ -177,7 +179,7 @@ impl Session {
 
     fn rcpt(&mut self, rcpt: RcptCommand) -> Flow {
         let Some(mut transaction) = self.transaction.take() else {
-            self.server.reply(&SHUTTING_DOWN);
+            self.say(&SHUTTING_DOWN);
             return ON;
         };
         // RFC 5321 4.5.1: a bare postmaster is always ours.
@@ -295,7 +297,7 @@ impl Session {
             (transaction, done)
         });
         let Ok((transaction, done)) = done.await else {
-            self.server.close(&BODY_TASK_DIED);
+            self.hang_up(&BODY_TASK_DIED);
             return Step::Close;
         };
         self.transaction = Some(transaction);
@@ -315,6 +317,7 @@ impl Session {
         }
         self.intake.counters.refused_for_now.add(u64::from(reply.is_transient()));
         self.intake.counters.refused.add(u64::from(reply.is_permanent()));
+        let reply = self.reworded(&reply);
         self.server.refuse_content(reply);
         self.abort();
         Step::Resume

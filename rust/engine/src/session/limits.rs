@@ -2,10 +2,22 @@
 //!
 //! Trusted clients are exempt from those of address and network. What is reached is said by name and counted.
 
-use angarium_nouns::Reply;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use angarium_nouns::{MessageId, Reply};
 
 use super::Session;
+use crate::intake::session_name;
+use crate::notices::Met;
 use crate::traffic::{Measure, Over, Subject, Whose};
+
+/// An IPv4 /24, an IPv6 /64, as people write them.
+fn network_of(ip: IpAddr) -> String {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => format!("{}/24", Ipv4Addr::from_bits(ip.to_bits() & !0xff)),
+        IpAddr::V6(ip) => format!("{}/64", Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
+    }
+}
 
 /// A client may err so often before it waits.
 const FREE_REFUSALS: u32 = 3;
@@ -68,6 +80,13 @@ impl Session {
             Whose::Login => counters.limited_by_login.one_more(),
             Whose::Tenant => counters.limited_by_tenant.one_more(),
         }
+        let who = match over.whose {
+            Whose::Address => self.peer.ip().to_canonical().to_string(),
+            Whose::Network => network_of(self.peer.ip()),
+            Whose::Login => self.login().map_or_else(String::new, |login| login.name.to_string()),
+            Whose::Tenant => self.tenant().to_owned(),
+        };
+        self.intake.notices.note(Met { limit: over.name(), listener: self.listener, who }, self.number);
         over.reply()
     }
 
@@ -108,18 +127,23 @@ impl Session {
         if more.refusals > FREE_REFUSALS { tarpit } else { 0 }
     }
 
-    /// In the site's own words.
+    /// In the site's own words. A refusal in ours names the session, so that whoever asks about it can be helped.
     pub(super) fn reworded(&self, reply: &Reply) -> Reply {
-        let face = self.face(&self.policy);
-        if face.listener.replies.is_empty() {
+        self.worded_for(reply, self.transaction.as_ref().map(|transaction| transaction.id))
+    }
+
+    pub(super) fn worded_for(&self, reply: &Reply, id: Option<MessageId>) -> Reply {
+        let wording = &self.face(&self.policy).wording;
+        if wording.is_empty() && reply.is_positive() {
             return reply.clone();
         }
-        let id = match &self.transaction {
-            Some(transaction) => transaction.id.to_string(),
-            None => self.number.to_string(),
-        };
-        let own = face.reworded(reply, &self.policy.table.hostname, &id);
-        own.unwrap_or_else(|| reply.clone())
+        let session = session_name(self.number);
+        let known_as = id.map_or_else(|| session.clone(), |id| id.to_string());
+        match wording.of(reply, &self.policy.table.hostname, &known_as) {
+            Some(own) => own,
+            None if reply.is_positive() => reply.clone(),
+            None => reply.clone().with_text(format!("{} [{session}]", reply.text)),
+        }
     }
 
     /// Answers what waits, in the site's own words.

@@ -51,7 +51,7 @@ const SCRATCH: usize = 64 << 10;
 /// Replies of one read are nearly always shorter; a longer buffer is given back.
 const KEPT_OUTPUT: usize = 512;
 
-const TIMED_OUT: Reply = Reply::new(421, (4, 4, 2), "Timeout, closing");
+const TIMED_OUT: Reply = Reply::new(421, (4, 4, 2), "Timeout, closing; connect again");
 
 thread_local! {
     static BYTES: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
@@ -148,7 +148,8 @@ impl Session {
     async fn pause(&mut self) -> Step {
         let pause = std::mem::take(&mut self.more().pause);
         self.entry.mark().set_deadline(NEVER);
-        tokio::time::sleep(Duration::from_millis(pause)).await;
+        let rest = tokio::time::sleep(Duration::from_millis(pause));
+        tokio::select! { () = rest => {}, () = self.intake.told_to_stop() => {} }
         if self.server.is_closed() { Step::Close } else { Step::Resume }
     }
 
@@ -262,7 +263,7 @@ impl Session {
                 self.intake.counters.timeouts.one_more();
                 self.hang_up(&TIMED_OUT);
             }
-            Some(Ended::Stop) => self.server.close(&SHUTTING_DOWN),
+            Some(Ended::Stop) => self.hang_up(&SHUTTING_DOWN),
             None => {
                 if matches!(self.server.eof(), Cut::Content | Cut::Transaction) {
                     self.intake.counters.aborted.one_more();
@@ -321,17 +322,17 @@ impl Session {
     }
 
     fn say_of(&mut self, reply: &Reply, id: MessageId) {
-        let own = self.face(&self.policy).reworded(reply, &self.policy.table.hostname, &id.to_string());
-        self.server.reply(own.as_ref().unwrap_or(reply));
+        let reply = self.worded_for(reply, Some(id));
+        self.server.reply(&reply);
     }
 
     /// A reply for each recipient (RFC 2033 4.2, PRDR): those not named were taken.
     fn say_each(&mut self, id: MessageId, refused: &[(u32, Reply)]) {
         let taken = Reply::new(250, (2, 0, 0), "").with_text(format!("Queued as {id}"));
-        let mut replies = vec![taken; self.server.recipients() as usize];
+        let mut replies = vec![self.worded_for(&taken, Some(id)); self.server.recipients() as usize];
         for (number, reply) in refused {
             if let Some(place) = replies.get_mut(*number as usize) {
-                place.clone_from(reply);
+                *place = self.worded_for(reply, None);
             }
         }
         self.server.reply_each(&replies);
@@ -340,7 +341,7 @@ impl Session {
     /// Between two messages: a stop or the limit of transactions ends the session here.
     fn after_transaction(&mut self) -> Step {
         if self.intake.is_stopping() {
-            self.server.close(&SHUTTING_DOWN);
+            self.hang_up(&SHUTTING_DOWN);
             return Step::Close;
         }
         Step::Resume

@@ -12,9 +12,6 @@ use super::stream::Stream;
 use super::{Session, Step};
 use crate::tls::{self, Secured, TlsStream};
 
-/// A handshake is two round trips and some arithmetic; the slowest link that carries mail makes it in this.
-const HANDSHAKE: Duration = Duration::from_secs(30);
-
 impl Session {
     /// Behind 220 to STARTTLS.
     pub(super) async fn secure(&mut self) -> Step {
@@ -39,7 +36,7 @@ impl Session {
     /// Shakes hands; false: there is no connection any more.
     pub(super) async fn shake_hands(&mut self) -> bool {
         let Some((stream, secured)) = self.handshake().await else {
-            self.intake.counters.tls_failed.one_more();
+            self.intake.counters.tls_failed.add(u64::from(!self.intake.is_stopping()));
             return false;
         };
         self.entry.hold_socket(stream.get_ref().0);
@@ -63,8 +60,16 @@ impl Session {
         let stream = self.stream.take_clear()?;
         let shaking =
             tls::handshake(self.intake.tls.clone(), listener.tls_version, listener.client_certificates, stream);
-        let shaking = self.intake.handshakes.spawn(tokio::time::timeout(HANDSHAKE, shaking));
-        shaking.await.ok()?.ok()?.ok()
+        let time = Duration::from_millis(policy.table.timeouts.handshake);
+        let mut shaking = self.intake.handshakes.spawn(tokio::time::timeout(time, shaking));
+        tokio::select! {
+            shaken = &mut shaking => shaken.ok()?.ok()?.ok(),
+            // No message is in hand: the connection ends at once.
+            () = self.intake.told_to_stop() => {
+                shaking.abort();
+                None
+            }
+        }
     }
 
     /// Ends TLS properly, so that the client knows that nothing was cut off.

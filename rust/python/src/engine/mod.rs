@@ -31,6 +31,9 @@ import_exception!(angarium.errors, SpoolHeld);
 import_exception!(angarium.errors, SpoolNewer);
 import_exception!(angarium.errors, SpoolUnreadable);
 
+/// Limit, listener, who, times, last session.
+type LimitMet = (&'static str, u16, String, u64, u64);
+
 type Taken = (RawFd, String, u16);
 
 fn open_error(error: &OpenError) -> PyErr {
@@ -112,7 +115,10 @@ impl Engine {
         };
         let socks: Vec<(RawFd, SocketAddr)> = socks.into_iter().map(read).collect::<PyResult<_>>()?;
         let refused = py.detach(|| self.0.adopt(listener, &socks)).map_err(call_error)?;
-        Ok(refused.iter().map(|(fd, reply)| (*fd, PyBytes::new(py, &wire(reply)))).collect())
+        Ok(refused
+            .iter()
+            .map(|(fd, reply)| (*fd, PyBytes::new(py, &reply.as_ref().map_or_else(Vec::new, wire))))
+            .collect())
     }
 
     fn set_policy(&self, py: Python<'_>, tables: PyBackedBytes) -> PyResult<u64> {
@@ -169,6 +175,12 @@ impl Engine {
     fn plan_reports(&self, py: Python<'_>, limit: usize) -> PyResult<Vec<PlanReport>> {
         let reports = py.detach(|| self.0.plan_reports(limit)).map_err(call_error)?;
         Ok(reports.into_iter().map(PlanReport).collect())
+    }
+
+    /// (limit, listener, who, times, session) each.
+    fn limits_met(&self, py: Python<'_>) -> PyResult<Vec<LimitMet>> {
+        let met = py.detach(|| self.0.limits_met()).map_err(call_error)?;
+        Ok(met.into_iter().map(|(met, times)| (met.limit, met.listener, met.who, times.count, times.session)).collect())
     }
 
     fn faults(&self) -> Vec<Fault> {

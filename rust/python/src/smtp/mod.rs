@@ -119,6 +119,7 @@ impl SmtpServer {
             deliver_by_minimum,
             hold_maximum: hold_maximum.unwrap_or(usual.hold_maximum),
             hostname: usual.hostname,
+            wording: usual.wording,
         };
         settings.check().map_err(|error| PyValueError::new_err(error.to_string()))?;
         Ok(Self { server: Server::new(Arc::new(settings)), input: Vec::new(), used: 0 })

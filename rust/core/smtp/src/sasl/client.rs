@@ -157,7 +157,8 @@ impl ClientExchange {
         if !(scram::MIN_ITERATIONS..=scram::MAX_ITERATIONS).contains(&iterations) {
             return Err(SaslError::Iterations);
         }
-        let salted = scram::salted(password.as_bytes(), &salt, iterations);
+        // RFC 5802 3: Normalize(password).
+        let salted = scram::salted(texts::prepared_secret(password.as_bytes()).as_bytes(), &salt, iterations);
         let client_key = scram::mac(&salted, b"Client Key");
         let without_proof = format!("c={},r={nonce}", scram::base64(binding));
         let said = format!("{first_bare},{server_first},{without_proof}");

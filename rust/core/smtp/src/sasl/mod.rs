@@ -16,6 +16,7 @@ pub use client::{ClientExchange, ClientLogin, SaslError};
 pub use mechanism::{Mechanism, Mechanisms};
 pub use scram::StoredKeys;
 pub use server::Exchange;
+pub use texts::prepared;
 
 /// Octets that no log shows.
 #[derive(Clone, PartialEq, Eq)]

@@ -28,7 +28,7 @@ pub enum StoredKeys {
 impl StoredKeys {
     /// The keys of a password. `salt` must be fresh.
     pub fn scram(password: &[u8], salt: &[u8], iterations: u32) -> Self {
-        let salted = salted(password, salt, iterations);
+        let salted = salted(texts::prepared_secret(password).as_bytes(), salt, iterations);
         let stored_key = Secret::new(hash(&mac(&salted, b"Client Key")));
         let server_key = Secret::new(mac(&salted, b"Server Key"));
         Self::Scram { salt: salt.into(), iterations, stored_key, server_key }

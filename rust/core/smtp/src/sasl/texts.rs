@@ -1,5 +1,7 @@
 //! The texts that mechanisms exchange: names of SCRAM, the GS2 header, PLAIN's three parts, key-value lists of OAuth.
 
+use std::borrow::Cow;
+
 use super::{Credentials, Identity, Secret};
 
 /// Octets of a login or of whom it acts for: an address is at most this long.
@@ -7,10 +9,18 @@ pub(super) const MAX_NAME: usize = 255;
 /// Octets of a password: what password stores take.
 pub(super) const MAX_PASSWORD: usize = 1_024;
 
-/// A login, as a name that logs and fields can bear. `SASLprep` (RFC 4013) leaves ASCII as it is; other characters are
-/// taken as they come, since both sides of this house do.
+/// As `SASLprep` has it (RFC 4013): one of several ways to write the same characters. ASCII stays as it is; so does
+/// what the profile knows nothing of (characters newer than Unicode 3.2, as RFC 8265 allows them).
+pub fn prepared(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    stringprep::saslprep(text).unwrap_or(Cow::Borrowed(text))
+}
+
+/// A login, prepared, as a name that logs and fields can bear.
 pub(super) fn name(octets: &[u8]) -> Option<Box<str>> {
-    let text = std::str::from_utf8(octets).ok()?;
+    let text = prepared(std::str::from_utf8(octets).ok()?);
     let good = text.len() <= MAX_NAME && !text.chars().any(char::is_control);
     good.then(|| text.into())
 }
@@ -21,7 +31,15 @@ pub(super) fn login(octets: &[u8]) -> Option<Box<str>> {
 
 pub(super) fn password(octets: &[u8]) -> Option<Secret> {
     let good = (1..=MAX_PASSWORD).contains(&octets.len()) && !octets.contains(&0);
-    good.then(|| Secret::new(octets))
+    good.then(|| prepared_secret(octets)).filter(|secret| !secret.as_bytes().is_empty())
+}
+
+/// A password, prepared; octets that are no UTF-8 stay as they are.
+pub(super) fn prepared_secret(octets: &[u8]) -> Secret {
+    match std::str::from_utf8(octets) {
+        Ok(text) => Secret::new(prepared(text).as_bytes()),
+        Err(_) => Secret::new(octets),
+    }
 }
 
 /// RFC 4616 2: `authzid NUL login NUL password`.

@@ -28,7 +28,7 @@ impl Server {
         match self.refusal(row) {
             None => {}
             Some(Refusal::Quiet(reply)) => {
-                self.write(&reply);
+                self.say(&reply);
                 return None;
             }
             Some(Refusal::Mistake(reply)) => return self.mistake(&reply),
@@ -134,7 +134,7 @@ impl Server {
                 (self.smtputf8, self.body, self.prdr, self.refused) = (mail.smtputf8, mail.body, mail.prdr, false);
             }
             Event::Rcpt(_) if self.recipients >= self.settings.max_recipients => {
-                self.write(&answers::TOO_MANY_RECIPIENTS);
+                self.say(&answers::TOO_MANY_RECIPIENTS);
                 return None;
             }
             _ => {}
@@ -145,9 +145,9 @@ impl Server {
         }
         if row.verb == Verb::Help {
             let help = answers::HELP.with_text(self.settings.help.clone());
-            self.write(&help);
+            self.say(&help);
         } else {
-            self.write(&row.positive);
+            self.say(&row.positive);
         }
         self.advance(row.next);
         (event != Event::Need).then_some(event)
@@ -157,7 +157,7 @@ impl Server {
     pub(super) fn response<'a>(&mut self, line: &[u8]) -> Option<Event<'a>> {
         if line == b"*" {
             self.state = State::Ready;
-            self.write(&answers::LOGIN_CANCELLED);
+            self.say(&answers::LOGIN_CANCELLED);
             return Some(Event::AuthCancelled);
         }
         match command::base64(line) {

@@ -103,6 +103,8 @@ pub struct Server {
     broken: Option<Box<Reply>>,
     /// Octets of the chunk that are still to come.
     chunk_left: u64,
+    /// What `{id}` in texts of the site's own stands for.
+    session: u64,
     /// Seconds since 1970, as the caller last said; 0: unknown.
     now: u64,
     offered: Extensions,
@@ -137,6 +139,7 @@ impl Server {
             content: Content::default(),
             broken: None,
             chunk_left: 0,
+            session: 0,
             now: 0,
             offered: settings.extensions,
             recipients: 0,
@@ -161,6 +164,16 @@ impl Server {
 
     pub fn settings(&self) -> &Arc<ServerSettings> {
         &self.settings
+    }
+
+    /// The client is another one now (XCLIENT): what it may do is too. `offer` and `offer_mechanisms` come behind it.
+    pub fn take_settings(&mut self, settings: Arc<ServerSettings>) {
+        self.settings = settings;
+    }
+
+    /// The number that `{id}` in the site's own texts stands for, in hexadecimal.
+    pub fn set_session(&mut self, number: u64) {
+        self.session = number;
     }
 
     pub fn state(&self) -> State {
@@ -408,12 +421,12 @@ impl Server {
         if self.count_error() {
             return Some(self.hang_up(answers::TOO_MANY_ERRORS));
         }
-        self.write(reply);
+        self.say(reply);
         None
     }
 
     fn hang_up<'a>(&mut self, reply: Reply) -> Event<'a> {
-        self.write(&reply);
+        self.say(&reply);
         self.end();
         Event::Hangup(reply)
     }

@@ -1,5 +1,7 @@
 //! What the server says: the caller's answers, the answer to EHLO, banners, challenges; and what each leads to.
 
+use std::borrow::Cow;
+
 use angarium_nouns::Reply;
 
 use super::Server;
@@ -19,7 +21,7 @@ impl Server {
                 self.say_banner();
                 self.succeed(Verb::Xclient, 220);
             }
-            Some(verb) => self.reply(&table::row_of(verb).positive),
+            Some(verb) => self.reply(&self.worded(&table::row_of(verb).positive)),
             None => debug_assert!(false, "nothing waits for an answer"),
         }
     }
@@ -51,7 +53,7 @@ impl Server {
             return;
         }
         if self.prdr && !self.settings.lmtp {
-            self.write(&answers::ANALYSIS);
+            self.say(&answers::ANALYSIS);
         }
         if self.prdr || self.settings.lmtp {
             for reply in replies {
@@ -92,6 +94,20 @@ impl Server {
         for _ in 0..if each { self.recipients.max(1) } else { 1 } {
             self.write(reply);
         }
+    }
+
+    /// Our own reply, in the site's words where it has some.
+    pub(super) fn say(&mut self, reply: &Reply) {
+        self.write(&self.worded(reply));
+    }
+
+    pub(super) fn worded<'a>(&self, reply: &'a Reply) -> Cow<'a, Reply> {
+        let settings = &self.settings;
+        if settings.wording.is_empty() {
+            return Cow::Borrowed(reply);
+        }
+        let own = settings.wording.of(reply, &settings.hostname, &format!("{:x}", self.session));
+        own.map_or(Cow::Borrowed(reply), Cow::Owned)
     }
 
     pub(super) fn write(&mut self, reply: &Reply) {

@@ -28,7 +28,7 @@ impl Server {
     }
 
     fn break_content<'a>(&mut self, reply: Reply) -> Event<'a> {
-        self.broken = Some(Box::new(reply.clone()));
+        self.broken = Some(Box::new(self.worded(&reply).into_owned()));
         Event::Broken(reply)
     }
 
@@ -127,7 +127,7 @@ impl Server {
             let piece = self.content.finish(&self.settings);
             return self.found(piece);
         }
-        self.write(&answers::CHUNK_OK);
+        self.say(&answers::CHUNK_OK);
         self.state = State::Chunks;
         None
     }

@@ -174,7 +174,9 @@ fn listen(engine: &Arc<Engine>) -> SocketAddr {
                 // SAFETY: a refused descriptor is ours again.
                 let mut socket = unsafe { TcpStream::from_raw_fd(fd) };
                 let mut bytes = Vec::new();
-                reply.into_iter().for_each(|reply| reply.write_to(&mut bytes));
+                if let Some(reply) = reply {
+                    reply.write_to(&mut bytes);
+                }
                 let _ = socket.write_all(&bytes);
             }
         }

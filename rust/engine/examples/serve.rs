@@ -69,7 +69,7 @@ fn wait_until_recovered(engine: &Engine) {
 fn accept(listener: &TcpListener, engine: &Engine) {
     while let Ok((socket, peer)) = listener.accept() {
         for (fd, reply) in engine.adopt(0, &[(socket.into_raw_fd(), peer)]).expect("it runs") {
-            println!("refused {fd}: {reply}");
+            println!("refused {fd}: {reply:?}");
         }
     }
 }

@@ -202,6 +202,7 @@ def reports(settings: site.Settings) -> Reports:
         hostname=settings.server.hostname,
         full_limit=int(given.full_limit),
         collect=int(given.collect),
+        delay_after=int(given.delay_after),
     )
 
 

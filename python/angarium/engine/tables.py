@@ -160,6 +160,7 @@ class Reports(Struct, frozen=True, kw_only=True):
     hostname: str
     full_limit: int
     collect: int
+    delay_after: int
 
 
 class Hook(Struct, frozen=True, kw_only=True):

@@ -273,6 +273,8 @@ class Reports(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     full_limit: Size = size("50KiB")
     # How long reports to one address wait for company.
     collect: Duration = time("60s")
+    # Who asked to hear of delay (NOTIFY=DELAY) does so after; "0s": never.
+    delay_after: Duration = time("4h")
 
 
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -352,6 +352,7 @@ fn ledger_policy(table: &Policy) -> LedgerPolicy {
         hold_after: table.expiry.hold,
         report_delay: table.reports.collect,
         report_full_limit: table.reports.full_limit,
+        delay_after: table.reports.delay_after,
         hostname: if table.reports.hostname.is_empty() { &table.hostname } else { &table.reports.hostname }.clone(),
         postmaster: table.reports.postmaster.clone(),
         journal_keep: table.journal.keep,

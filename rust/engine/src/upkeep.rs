@@ -98,7 +98,9 @@ pub fn tell_what_is_wanted(intake: &Intake) {
 
 /// Nobody waits for a report's commit: if it is refused, it is owed still and comes again.
 fn commit_reports(intake: &Intake) {
-    for report in intake.ledger.reports_due(intake.clock.now(), REPORTS) {
+    let now = intake.clock.now();
+    let (reports, notices) = (intake.ledger.reports_due(now, REPORTS), intake.ledger.notices_due(now, REPORTS));
+    for report in reports.into_iter().chain(notices) {
         let _owed_until_durable = intake.committer.put(sign_report(intake, report), -1);
     }
 }

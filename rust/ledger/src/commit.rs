@@ -13,9 +13,9 @@ use angarium_spool::{Family, Frame, Group, Place};
 
 use crate::error::{CommitError, FaultKind};
 use crate::facts::{KeptBody, Note, RECIPIENTS_PER_FACT, Release};
-use crate::incoming::{Incoming, Prepared, PreparedRecipient};
+use crate::incoming::{Incoming, LateAsk, Prepared, PreparedRecipient};
 use crate::ledger::{Ledger, LedgerPolicy};
-use crate::state::{Kept, NodeWords, State};
+use crate::state::{Kept, NodeWords, Notice, State};
 
 impl Ledger {
     /// One write, one fdatasync, then indexed; when it returns 250 may be said. One thread calls it. Reports may use
@@ -74,7 +74,11 @@ impl Ledger {
             let view = state.index.entry(id, number).and_then(|entry| state.index.view(entry));
             view.is_some_and(|view| view.state == EntryState::Owing)
         };
-        reports.into_iter().filter(|report| report.head.closes.iter().any(owes)).collect()
+        let stands = |report: &&Incoming| match report.head.successor {
+            Successor::DelayNotice => Self::is_late_still(&state, report),
+            _ => report.head.closes.iter().any(owes),
+        };
+        reports.into_iter().filter(stands).collect()
     }
 }
 
@@ -93,7 +97,10 @@ impl State {
     pub fn admit(&mut self, head: &ContentHead, message: &Arc<Prepared>, place: Place, lsn: Lsn, now: Millis) {
         self.insert(head, message, place, lsn, now);
         for &(id, number) in &head.closes {
-            self.close_by_successor(id, number, now);
+            match head.successor {
+                Successor::DelayNotice => self.told_late(id),
+                _ => self.close_by_successor(id, number, now),
+            }
         }
         self.figures.received += 1;
         self.figures.recipients += message.recipients.len() as u64;
@@ -127,13 +134,17 @@ impl State {
             let NewEntryState { state, due, reason } = NewEntryState::of(recipient, &self.policy, head.received);
             entries.push(NewEntry { number, node, state, due, expires, attempts: 0, step: 0, reason });
         }
-        let kept = Kept { id: head.id, place, reports: message.reports, strict: head.deadline.is_some() };
+        let notice = if message.late == LateAsk::default() { Notice::None } else { Notice::Asked };
+        let kept = Kept { id: head.id, place, reports: message.reports, strict: head.deadline.is_some(), notice };
         let inserted = if known {
             self.index.extend(head.id, &entries, now)
         } else {
             let message = Message { id: head.id, place: kept.pack(), lsn, sender: message.sender_hash };
             self.index.insert(&message, &entries, now)
         };
+        if notice == Notice::Asked {
+            self.expect_late(head.id, head.received, message.late);
+        }
         debug_assert!(inserted.is_ok() || entries.is_empty(), "{inserted:?}");
         if entries.is_empty() && !known {
             let body = self.bodies.remove(&head.id);

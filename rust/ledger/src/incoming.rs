@@ -61,6 +61,14 @@ pub(crate) struct Prepared {
     pub size: u64,
     pub successor: Successor,
     pub reports: Reports,
+    pub late: LateAsk,
+}
+
+/// Who wants to hear that a message is late: somebody after the usual time, somebody at a moment of his own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct LateAsk {
+    pub delay: bool,
+    pub by: Option<Millis>,
 }
 
 /// A record ready to be committed. Immutable: what was checked stays true.
@@ -167,6 +175,7 @@ impl Prepared {
             session: head.session.session,
             size: head.body.length,
             successor: head.successor,
+            late: LateAsk::of(head, recipients),
             reports: match reporting {
                 0 => Reports::None,
                 all if all == recipients.len() => Reports::All,

@@ -276,8 +276,11 @@ impl State {
             *budget = budget.saturating_sub(leased.len().max(1));
             for one in leased {
                 let (entry, number) = (EntryId(one.entry.to_bits()), one.number);
-                let (reply, host, tls, may_repeat, took) = (Some(&reply), "", "", false, 0);
-                self.settle(&Settlement { id, entry, number, judgement, reply, host, tls, may_repeat, took }, now);
+                let (reply, host, tls, owes_report, may_repeat, took) = (Some(&reply), "", "", false, false, 0);
+                self.settle(
+                    &Settlement { id, entry, number, judgement, reply, host, tls, owes_report, may_repeat, took },
+                    now,
+                );
             }
         }
         let _ = self.index.connection_closed(lane, now);

@@ -98,6 +98,8 @@ pub struct Settlement<'a> {
     pub host: &'a str,
     /// The connection's TLS in words; empty for none.
     pub tls: &'a str,
+    /// A report of the success is ours to write (RFC 3461 6.2): it was asked for, and nobody behind will.
+    pub owes_report: bool,
     pub may_repeat: bool,
     /// Milliseconds from the lease to this.
     pub took: u32,

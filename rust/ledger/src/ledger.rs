@@ -38,6 +38,8 @@ pub struct LedgerPolicy {
     pub hold_after: Millis,
     /// Owed reports of one content and address are collected so long; shorter where nobody waits for company.
     pub report_delay: Millis,
+    /// Who asked to hear of delay does so after; 0: never.
+    pub delay_after: Millis,
     /// Octets of the original that a failure report carries; of a larger one it carries the header.
     pub report_full_limit: u64,
     /// Reporting-MTA of reports.
@@ -65,6 +67,7 @@ impl Default for LedgerPolicy {
             expire_reports_after: 2 * DAY,
             hold_after: 30 * DAY,
             report_delay: 60_000,
+            delay_after: 4 * HOUR,
             report_full_limit: 50 << 10, // Postfix bounce_size_limit
             hostname: "localhost".into(),
             postmaster: String::new(),
@@ -226,10 +229,11 @@ impl Ledger {
         self.spool.remove_body(&file.name);
     }
 
-    /// When `lanes_to_run`, `reports_due` or `maintain` have something to do without anybody calling.
+    /// When `lanes_to_run`, `reports_due`, `notices_due` or `maintain` have something to do without anybody calling.
     pub fn next_due(&self, _now: Millis) -> Option<Millis> {
         let state = self.state.lock();
-        [state.index.next_due(), state.owed.next_due(), state.route_due()].into_iter().flatten().min()
+        let due = [state.index.next_due(), state.owed.next_due(), state.late.next_due(), state.route_due()];
+        due.into_iter().flatten().min()
     }
 
     /// The wall clock jumped: expiry is frozen until `confirm-clock` or an hour of attempts.

@@ -18,6 +18,7 @@ mod holds;
 mod incoming;
 mod journal;
 mod lanes;
+mod late;
 mod lease;
 mod ledger;
 mod limiters;

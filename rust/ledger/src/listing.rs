@@ -163,9 +163,7 @@ impl State {
     }
 
     fn shown(&self, view: &EntryView) -> RecipientView {
-        let words = self.words.of(view.entry).cloned().or_else(|| self.owed.words(view.id, view.number));
-        let asleep = self.asleep(view);
-        let (words, reason, due) = asleep.unwrap_or((words.unwrap_or_default(), view.reason, view.due));
+        let (words, reason, due) = self.said(view);
         RecipientView {
             id: format!("{}.{}", view.id, view.number),
             number: view.number,
@@ -187,6 +185,12 @@ impl State {
 }
 
 impl State {
+    /// What was said last of an entry, why it waits, and until when.
+    pub fn said(&self, view: &EntryView) -> (Words, Reason, Millis) {
+        let words = self.words.of(view.entry).cloned().or_else(|| self.owed.words(view.id, view.number));
+        self.asleep(view).unwrap_or_else(|| (words.unwrap_or_default(), view.reason, view.due))
+    }
+
     /// What keeps an entry behind a lane that sleeps: the reason and the words of the lane, and until when.
     fn asleep(&self, view: &EntryView) -> Option<(Words, Reason, Millis)> {
         let lane = view.lane.filter(|_| view.state == EntryState::Waiting)?;

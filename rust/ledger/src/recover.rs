@@ -8,7 +8,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use angarium_nouns::record::{Claimed, ContentHead, Controlled, EntryState, Fact, Received, RecordError, Settled};
+use angarium_nouns::record::{
+    Claimed, ContentHead, Controlled, EntryState, Fact, Received, RecordError, Settled, Successor,
+};
 use angarium_nouns::{IdSource, Lsn, MessageId, Millis, Outcome, Reason};
 use angarium_queue::{Cursor as Slots, EntryView, NewEntry};
 use angarium_spool::{ContentRef, Damage, Disk, RecoveredFrame, Recovery, Spool};
@@ -140,7 +142,10 @@ impl Replay {
         let message = Arc::new(Prepared::new(&head, &recipients));
         self.state.insert(&head, &message, at.place, at.lsn, self.now);
         for &(id, number) in &head.closes {
-            self.close_by_record(id, number);
+            match head.successor {
+                Successor::DelayNotice => self.state.told_late(id),
+                _ => self.close_by_record(id, number),
+            }
         }
         self.unannounced.insert(at.id, (head, message));
         Ok(())
@@ -416,11 +421,15 @@ impl Replay {
                 }
             }
         }
+        let asked: Vec<_> = seen.iter().copied().filter(|id| state.is_untold(*id)).collect();
         for release in state.facts.releases().chain(state.claims.kept().map(|kept| &kept.release)) {
             recovery.keep(release.place);
             release.body.iter().for_each(|body| recovery.keep_body(&body.name));
         }
         state.bodies.values().for_each(|body| recovery.keep_body(&body.name));
+        for id in asked {
+            self.state.look_late(id, self.now);
+        }
     }
 
     fn report(&self, recovery: &Recovery) -> RecoveryReport {
@@ -460,7 +469,11 @@ impl State {
         if view.state != EntryState::Owing {
             return Change::of(view, EntryState::Delivered, Outcome::Delivered, Reason::Done);
         }
-        let mut change = Change::of(view, EntryState::Failed, Outcome::Failed, view.reason);
+        let (state, outcome) = match view.reason {
+            Reason::Done => (EntryState::Delivered, Outcome::Delivered),
+            _ => (EntryState::Failed, Outcome::Failed),
+        };
+        let mut change = Change::of(view, state, outcome, view.reason);
         change.words = self.owed.words(view.id, view.number).unwrap_or_default();
         change
     }

@@ -20,7 +20,9 @@ use crate::state::State;
 use crate::words::Words;
 
 /// A report that was handed out and not seen committed is made again after this.
-const HANDED_OUT: Millis = 60_000;
+pub(crate) const HANDED_OUT: Millis = 60_000;
+/// The host that stands in facts of mailboxes of our own.
+const LOCAL: &str = "maildir";
 
 #[derive(Debug)]
 struct OwedMessage {
@@ -84,9 +86,17 @@ impl Owed {
 }
 
 /// One owed entry, as it was when its report was begun.
-struct Debt {
-    view: EntryView,
-    words: Words,
+pub(crate) struct Debt {
+    pub view: EntryView,
+    pub words: Words,
+}
+
+/// What a report says of its entries, and what its record does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Told {
+    /// `None`: each by what became of it.
+    pub action: Option<Action>,
+    pub successor: Successor,
 }
 
 impl Ledger {
@@ -108,19 +118,26 @@ impl Ledger {
             self.lose(id, "its recipients cannot be read", now);
             return Vec::new();
         };
-        let mut groups: BTreeMap<&str, Vec<(&Recipient, &Debt)>> = BTreeMap::new();
+        // What failed and what went well are told apart.
+        let mut groups: BTreeMap<(&str, bool), Vec<(&Recipient, &Debt)>> = BTreeMap::new();
         let mut silent = Vec::new();
         for debt in debts {
+            let well = debt.view.reason == Reason::Done;
             match recipients.get(debt.view.number as usize) {
-                Some(recipient) if reports(&content.head, recipient) => {
-                    groups.entry(report_address(&content.head, recipient)).or_default().push((recipient, debt));
+                Some(recipient) if well || reports(&content.head, recipient) => {
+                    let to = report_address(&content.head, recipient);
+                    groups.entry((to, well)).or_default().push((recipient, debt));
                 }
                 _ => silent.push(debt.view),
             }
         }
         self.close_silently(&silent, now);
+        let told = Told { action: None, successor: Successor::Bounce };
         let ids = &self.ids;
-        groups.iter().filter_map(|(to, group)| bounce(&content, to, group, policy, ids.reserve(now), now)).collect()
+        groups
+            .iter()
+            .filter_map(|((to, _), group)| report(&content, to, group, policy, told, (ids.reserve(now), now)))
+            .collect()
     }
 
     /// Failures that nobody is told of.
@@ -158,16 +175,18 @@ impl State {
     }
 }
 
-fn bounce(
+/// A report to this address as a successor under this id.
+pub(crate) fn report(
     content: &Content,
     to: &str,
     group: &[(&Recipient, &Debt)],
     policy: &LedgerPolicy,
-    id: MessageId,
-    now: Millis,
+    told: Told,
+    (id, now): (MessageId, Millis),
 ) -> Option<Incoming> {
     let head = &content.head;
-    let recipients: Vec<RecipientReport<'_>> = group.iter().map(|(recipient, debt)| told(recipient, debt)).collect();
+    let recipients: Vec<RecipientReport<'_>> =
+        group.iter().map(|(recipient, debt)| of_recipient(recipient, debt, told.action)).collect();
     let bytes = content.start(policy.report_full_limit);
     let header = Header::scan(&bytes);
     let whole = head.body.length <= policy.report_full_limit;
@@ -197,7 +216,7 @@ fn bounce(
         tenant: head.tenant.clone(),
         class: head.class,
         tls_demand: head.tls_demand,
-        successor: Successor::Bounce,
+        successor: told.successor,
         closes: group.iter().map(|(_, debt)| (debt.view.id, debt.view.number)).collect(),
         ..ContentHead::default()
     };
@@ -205,20 +224,30 @@ fn bounce(
     Incoming::prepare(head, &[recipient], Body::Inline(written.bytes)).ok()
 }
 
-fn told<'a>(recipient: &'a Recipient, debt: &'a Debt) -> RecipientReport<'a> {
+fn of_recipient<'a>(recipient: &'a Recipient, debt: &'a Debt, action: Option<Action>) -> RecipientReport<'a> {
     let Debt { view, words } = debt;
-    let status = words.enhanced.filter(|code| code.0 == 5 && view.reason != Reason::Expired);
+    let action = action.unwrap_or(match view.reason {
+        Reason::Done if words.host.as_ref() == LOCAL => Action::Delivered,
+        Reason::Done => Action::Relayed,
+        _ => Action::Failed,
+    });
+    let (outcome, class) = match action {
+        Action::Failed => (Outcome::Failed, 5),
+        Action::Delayed => (Outcome::Deferred, 4),
+        Action::Delivered | Action::Relayed | Action::Expanded => (Outcome::Delivered, 2),
+    };
+    let status = words.enhanced.filter(|code| code.0 == class && view.reason != Reason::Expired);
     RecipientReport {
         recipient: &recipient.address,
         original: &recipient.original,
-        action: Action::Failed,
-        status: status.unwrap_or_else(|| status_of(Outcome::Failed, view.reason)),
+        action,
+        status: status.unwrap_or_else(|| status_of(outcome, view.reason)),
         reason: view.reason,
         remote: &words.host,
         code: words.code,
         text: &words.text,
         attempts: u32::from(view.attempts),
         last_attempt: None,
-        retry_until: None,
+        retry_until: (action == Action::Delayed).then_some(view.expires),
     }
 }

@@ -151,17 +151,25 @@ impl State {
         change.took = result.took;
         change.may_repeat = result.may_repeat || judgement.reason == Reason::Uncertain;
         match judgement.outcome {
-            Outcome::Delivered => self.deliver(&view, change, now),
+            Outcome::Delivered => self.deliver(&view, change, result.owes_report, now),
             Outcome::Deferred => self.defer(&view, change, now),
             Outcome::Failed => self.fail(&view, change, now),
         }
         true
     }
 
-    fn deliver(&mut self, view: &EntryView, change: Change, now: Millis) {
+    /// Final, unless the sender is to be told.
+    fn deliver(&mut self, view: &EntryView, mut change: Change, owes_report: bool, now: Millis) {
         self.figures.delivered += 1;
         self.figures.accept_to_delivered.add(now.saturating_sub(received(view.id)));
-        self.close(view.entry);
+        if owes_report {
+            change.state = EntryState::Owing;
+            self.cancelling.remove(&view.entry);
+            let _ = self.index.owe(view.entry, Reason::Done);
+            self.owed.add(view.id, view.number, change.words.clone(), now + self.policy.report_delay);
+        } else {
+            self.close(view.entry);
+        }
         self.tell(view, change, now);
     }
 

@@ -15,6 +15,7 @@ use crate::claims::Claims;
 use crate::clock::Freeze;
 use crate::facts::{Facts, KeptBody, Release};
 use crate::lanes::Lanes;
+use crate::late::Late;
 use crate::ledger::LedgerPolicy;
 use crate::remember::Remembered;
 use crate::reports::Owed;
@@ -55,6 +56,7 @@ pub(crate) struct State {
     pub asleep: Asleep,
     pub remembered: Remembered,
     pub owed: Owed,
+    pub late: Late,
     pub words: LastWords,
     pub facts: Facts,
     pub rules: Rules,
@@ -145,6 +147,7 @@ impl State {
         self.cancelling.remove(&entry);
         let Ok(Closed { message: Some(message) }) = self.index.close(entry) else { return None };
         self.owed.forget(message.id);
+        self.late.forget(message.id);
         let (id, place) = (message.id, Kept::of(&message).place);
         Some(Release { id, place, body: self.bodies.remove(&id), wanted_by_nobody: false })
     }
@@ -166,8 +169,9 @@ pub(crate) enum Reports {
     Mixed = 2,
 }
 
-/// A message's place with two facts about it, packed into the index's opaque place: a bit of a segment number
-/// (segments have 64 KiB at least, so 2^30 of them are 64 TiB) and two of a length (segments have 1 GiB at most).
+/// A message's place with three facts about it, packed into the index's opaque place: a bit of a segment number
+/// (segments have 64 KiB at least, so 2^30 of them are 64 TiB), two of a length (segments have 1 GiB at most) and two
+/// of an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kept {
     pub id: MessageId,
@@ -175,9 +179,22 @@ pub(crate) struct Kept {
     pub reports: Reports,
     /// The sender set the deadline (DELIVERBY, TTL): it counts without an attempt.
     pub strict: bool,
+    pub notice: Notice,
+}
+
+/// Whether the sender of a message hears that it is late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u8)]
+pub(crate) enum Notice {
+    #[default]
+    None = 0,
+    Asked = 1,
+    Told = 2,
 }
 
 const STRICT: u32 = 1 << 30;
+/// Records begin at multiples of 64.
+const NOTICE: u32 = 3;
 const REPORTS_SHIFT: u32 = 30;
 
 impl Kept {
@@ -188,18 +205,23 @@ impl Kept {
             1 => Reports::All,
             _ => Reports::Mixed,
         };
+        let notice = match packed.offset & NOTICE {
+            0 => Notice::None,
+            1 => Notice::Asked,
+            _ => Notice::Told,
+        };
         let place = Place {
             segment: packed.segment & !STRICT,
-            offset: packed.offset,
+            offset: packed.offset & !NOTICE,
             length: packed.length & ((1 << REPORTS_SHIFT) - 1),
         };
-        Self { id: message.id, place, reports, strict: packed.segment & STRICT != 0 }
+        Self { id: message.id, place, reports, strict: packed.segment & STRICT != 0, notice }
     }
 
     pub fn pack(&self) -> angarium_queue::Place {
         angarium_queue::Place {
             segment: self.place.segment | if self.strict { STRICT } else { 0 },
-            offset: self.place.offset,
+            offset: self.place.offset | self.notice as u32,
             length: self.place.length | (self.reports as u32) << REPORTS_SHIFT,
         }
     }
@@ -216,10 +238,11 @@ mod tests {
 
     #[test]
     fn a_place_keeps_its_marks() {
+        let (none, asked, told) = (Notice::None, Notice::Asked, Notice::Told);
         for reports in [Reports::None, Reports::All, Reports::Mixed] {
-            for (strict, segment) in [(false, 0x8000_0007), (true, 7), (true, 1 << 28)] {
+            for (strict, segment, notice) in [(false, 0x8000_0007, told), (true, 7, asked), (true, 1 << 28, none)] {
                 let place = Place { segment, offset: 64, length: (1 << 30) - 1 };
-                let kept = Kept { id: MessageId(5), place, reports, strict };
+                let kept = Kept { id: MessageId(5), place, reports, strict, notice };
                 let message = Message { id: MessageId(5), place: kept.pack(), ..Message::default() };
                 assert_eq!(Kept::of(&message), kept);
             }

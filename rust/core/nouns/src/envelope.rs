@@ -57,6 +57,19 @@ impl DsnNotify {
     pub fn wants_failure(self) -> bool {
         self.0 == 0 || self.0 & Self::FAILURE != 0
     }
+
+    /// Asked for; who says nothing is not told (RFC 3461 4.1 leaves that to the server).
+    pub fn wants_delay(self) -> bool {
+        self.0 & Self::DELAY != 0
+    }
+
+    pub fn wants_success(self) -> bool {
+        self.0 & Self::SUCCESS != 0
+    }
+
+    pub fn is_never(self) -> bool {
+        self.0 & Self::NEVER != 0
+    }
 }
 
 /// A number in a record that names no known word: the record is from a later version or damaged.

@@ -31,7 +31,7 @@ const GROUP_BYTES: u64 = 4 * 1024 * 1024;
 const FILE_BLOCK: usize = 256 * 1024;
 
 /// Who is named as the host in the journal.
-const MAILDIR: Spoken<'static> = Spoken { host: "maildir", tls: "" };
+const MAILDIR: Spoken<'static> = Spoken { host: "maildir", tls: "", reports: false };
 const PYTHON: &str = "python";
 
 /// Carries out a run of a Maildir lane, group by group, until it is empty or the disk fails.

@@ -8,7 +8,7 @@ use angarium_nouns::outcome::{Judgement, Outcome, Reason, Scope};
 use angarium_nouns::reply::Reply;
 
 use super::desk::Desk;
-use super::envelope::Envelope;
+use super::envelope::{Addressee, Envelope};
 use super::handover::Lent;
 use super::transaction::{Verdict, rules, verdict};
 
@@ -19,6 +19,8 @@ pub struct Spoken<'a> {
     pub host: &'a str,
     /// The connection's TLS in words; empty for none.
     pub tls: &'a str,
+    /// It reports successes itself: it was told who wants to know (RFC 3461 6.2.1).
+    pub reports: bool,
 }
 
 /// Settles every recipient of the envelope by its verdict, in one call.
@@ -38,6 +40,7 @@ pub fn envelope(desk: &Desk, lane: LaneId, peer: Spoken<'_>, envelope: &Envelope
                 reply: reply.as_ref(),
                 host: peer.host,
                 tls: peer.tls,
+                owes_report: !peer.reports && wants_success(envelope, addressee) && is_delivery(*judgement),
                 may_repeat: *may_repeat,
                 took,
             }),
@@ -53,6 +56,17 @@ pub fn envelope(desk: &Desk, lane: LaneId, peer: Spoken<'_>, envelope: &Envelope
     give_back(desk, &envelope.lease, &returned);
 }
 
+fn is_delivery(judgement: Judgement) -> bool {
+    judgement.outcome == Outcome::Delivered
+}
+
+/// NOTIFY=SUCCESS of one whose reports may go out (RFC 3461 4.1).
+fn wants_success(envelope: &Envelope, addressee: &Addressee) -> bool {
+    let recipient = &addressee.recipient;
+    let asked = recipient.notify.wants_success() && recipient.may_report;
+    asked && !recipient.sender.as_ref().unwrap_or(&envelope.content.head.sender).is_empty()
+}
+
 /// Settles one entry that was with Python.
 pub fn lent(desk: &Desk, lent: &Lent, host: &str, judgement: Judgement, reply: Option<&Reply>, may_repeat: bool) {
     let now = desk.now();
@@ -64,6 +78,7 @@ pub fn lent(desk: &Desk, lent: &Lent, host: &str, judgement: Judgement, reply: O
         reply,
         host,
         tls: "",
+        owes_report: false,
         may_repeat,
         took: now.saturating_sub(lent.taken) as u32,
     };
@@ -82,6 +97,7 @@ pub fn unreadable(desk: &Desk, lease: &Lease) {
         reply: None,
         host: "",
         tls: "",
+        owes_report: false,
         may_repeat: false,
         took: 0,
     };

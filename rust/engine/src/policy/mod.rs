@@ -244,6 +244,8 @@ pub struct Reports {
     pub full_limit: u64,
     /// How long owed reports wait for company.
     pub collect: u64,
+    /// Who asked to hear of delay does so after; 0: never.
+    pub delay_after: u64,
 }
 
 impl Default for Reports {
@@ -253,6 +255,7 @@ impl Default for Reports {
             hostname: String::new(),
             full_limit: 50 << 10, // Postfix bounce_size_limit
             collect: 60_000,
+            delay_after: 4 * 3_600_000,
         }
     }
 }

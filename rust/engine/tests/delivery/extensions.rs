@@ -174,3 +174,30 @@ async fn lmtp_over_tcp_closes_between_the_replies() {
     assert_eq!(told, [(250, false), (0, true), (0, true)], "what was answered counts, the rest is uncertain");
     house.stop().await;
 }
+
+/// A report of the success is ours where the peer writes none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn successes_are_reported_where_the_peer_does_not() {
+    for (offers, asked, may_report, owed) in [
+        (Offers::NoPipelining, DsnNotify::SUCCESS, true, true),
+        (Offers::Careful, DsnNotify::SUCCESS, true, false),
+        (Offers::NoPipelining, DsnNotify::FAILURE, true, false),
+        (Offers::NoPipelining, DsnNotify::SUCCESS, false, false),
+    ] {
+        let peer = peer::start(&["220 sink"], offers).await;
+        let mut house = House::open(Protocol::Smtp, plan(&[peer.port]), quick());
+        let recipient = Recipient { notify: DsnNotify(asked), may_report, ..to(1) };
+        house.submit_all(vec![(head(), vec![recipient], BODY.to_vec())]);
+        let (settled, _) = house.wait(1, 0).await;
+        assert_eq!(settled[0].state, if owed { EntryState::Owing } else { EntryState::Delivered });
+        house.stop().await;
+        let reports = house.ledger.reports_due(house.clock.now() + 3_600_000, 10);
+        assert_eq!(reports.len(), usize::from(owed));
+        if owed {
+            let page = house.ledger.commit(&reports, house.clock.now()).map(drop);
+            assert_eq!(page, Ok(()));
+            let (settled, _) = house.facts();
+            assert_eq!(settled.last().unwrap().state, EntryState::Delivered);
+        }
+    }
+}

@@ -114,6 +114,7 @@ pub fn settle(ledger: &Ledger, lease: &Lease, outcome: Outcome, now: Millis) -> 
             reply: Some(&reply),
             host: "relay.example[192.0.2.1]:25",
             tls: "",
+            owes_report: false,
             may_repeat: false,
             took: 5,
         })

@@ -302,6 +302,7 @@ impl World {
                 reply: Some(&reply),
                 host: "relay.example[192.0.2.1]:25",
                 tls: "",
+                owes_report: false,
                 may_repeat: false,
                 took: 1,
             };

@@ -17,7 +17,7 @@ use std::time::Duration;
 use angarium_ledger::{LaneRun, Lease, Protocol};
 use angarium_nouns::outcome::Judgement;
 use angarium_nouns::reply::Reply;
-use angarium_smtp::{Client, Command};
+use angarium_smtp::{Client, Command, Extensions};
 use tokio::time::Instant;
 
 use super::content::{self, Load};
@@ -264,7 +264,8 @@ impl Connection {
     fn settle(&self, outgoing: Outgoing) {
         let verdicts: Vec<_> = outgoing.transaction.verdicts().collect();
         let Errand { desk, run, host, .. } = &self.errand;
-        let peer = Spoken { host, tls: &self.tls };
+        let reports = self.wire.client.capabilities().has(Extensions::DSN);
+        let peer = Spoken { host, tls: &self.tls, reports };
         settle::envelope(desk, run.lane, peer, &outgoing.envelope, &verdicts);
     }
 }

@@ -20,6 +20,7 @@ domains = {{ "here.test" = "here" }}
 
 [reports]
 collect = "0s"
+{reports}
 
 {rest}
 """
@@ -53,11 +54,11 @@ class Far(RecordingSink):
 
 
 def site_with(
-    folder: Path, port: int = 9, *, listen: str = "", rest: str = "", suspended: bool = False
+    folder: Path, port: int = 9, *, listen: str = "", reports: str = "", rest: str = "", suspended: bool = False
 ) -> AbstractContextManager[Site]:
     """A relay for everybody on loopback to the host on `port`."""
     profile = "" if "profile" in listen else 'profile = "relay"\n'
-    tables = relay(port, suspended=suspended) + TABLES.format(rest=rest)
+    tables = relay(port, suspended=suspended) + TABLES.format(reports=reports, rest=rest)
     return running(folder, tables, listen=profile + listen, greets="proxy_networks" not in listen)
 
 

@@ -116,6 +116,63 @@ def test_a_bounce_has_no_bounce(tmp_path: Path) -> None:
         assert not site.mails("here")
 
 
+@pytest.mark.parametrize(("extensions", "reported"), [((), True), (("DSN",), False)])
+def test_a_success_is_reported_here_where_the_next_host_cannot(
+    tmp_path: Path, extensions: tuple[str, ...], reported: bool
+) -> None:
+    with Far(*extensions) as far, site_with(tmp_path, far.port) as site:
+        send(site, "<a@here.test> ENVID=E8", "<b@far.test> NOTIFY=SUCCESS ORCPT=rfc822;old@far.test")
+        wait_until(lambda: bool(far.messages), lambda: site.queue())
+        if reported:
+            whole, (row,) = fields_of(the_mail(site))
+            assert whole["Original-Envelope-Id"] == "E8"
+            assert row["Action"] == "relayed"
+            assert row["Status"].startswith("2.")
+            assert row["Original-Recipient"] == "rfc822; old@far.test"
+        finished(site)
+        assert len(site.mails("here")) == reported
+
+
+def test_a_delivery_into_our_own_mailbox_is_reported(tmp_path: Path) -> None:
+    with Far() as far, site_with(tmp_path, far.port) as site:
+        send(site, "<a@here.test>", "<b@here.test> NOTIFY=SUCCESS")
+        wait_until(lambda: len(site.mails("here")) == 2, lambda: site.queue())
+        (report,) = (mail for mail in site.mails("here") if mail.get_content_type() == "multipart/report")
+        _, (row,) = fields_of(report)
+        assert row["Action"] == "delivered"
+
+
+def later(line: str) -> str | None:
+    return "451 4.2.0 not now" if line.startswith("RCPT") else None
+
+
+@pytest.mark.parametrize(
+    ("mail", "rcpt", "told"),
+    [
+        ("", " NOTIFY=DELAY", True),
+        ("", "", False),
+        (" BY=1;N", "", True),
+        (" BY=1;N", " NOTIFY=NEVER", False),
+    ],
+)
+def test_who_asked_hears_that_it_is_late(tmp_path: Path, mail: str, rcpt: str, told: bool) -> None:
+    with (
+        Far(refuse=later) as far,
+        site_with(tmp_path, far.port, listen='deliver_by_least = "1s"', reports='delay_after = "1s"') as site,
+    ):
+        send(site, f"<a@here.test>{mail}", f"<b@far.test>{rcpt}")
+        if not told:
+            # One that asked, and later: with its notice any other would be here.
+            send(site, "<a@here.test>", "<c@far.test> NOTIFY=DELAY")
+        _, (row,) = fields_of(the_mail(site))
+        assert row["Final-Recipient"] == f"rfc822; {'b' if told else 'c'}@far.test"
+        assert row["Action"] == "delayed"
+        assert row["Status"] == "4.2.0"
+        assert row["Will-Retry-Until"]
+        assert "not now" in str(row["Diagnostic-Code"])
+        assert "b@far.test" in [entry["recipient"] for entry in site.queue()], "it is tried on"
+
+
 # RFC 4865
 
 
@@ -161,9 +218,6 @@ def test_holds_that_are_refused(tmp_path: Path, listen: str, mail: str, code: st
 
 
 def test_by_a_time_or_back(tmp_path: Path) -> None:
-    def later(line: str) -> str | None:
-        return "451 4.2.0 later" if line.startswith("RCPT") else None
-
     with Far(refuse=later) as far, site_with(tmp_path, far.port, listen='deliver_by_least = "1s"') as site:
         with Talk(site.port) as talk:
             assert "DELIVERBY 1" in talk.capabilities

@@ -1,4 +1,5 @@
 //! Who asked to hear that mail is late hears it: at the right time, once, and over crashes and checkpoints.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 
@@ -107,10 +108,11 @@ fn a_checkpoint_keeps_the_question() {
     assert_eq!(ledger.notices_due(START + 4 * HOUR, 10).len(), 1);
 }
 
+type Change = fn(&mut ContentHead);
+
 #[test]
 fn when_and_whether() {
     let (delay, never) = (DsnNotify::DELAY, DsnNotify::NEVER);
-    type Change = fn(&mut ContentHead);
     let by: Change = |head| head.notify_by = Some(START + HOUR);
     let (plain, anonymous): (Change, Change) = (|_| {}, |head| head.sender = String::new());
     let later = Recipient { due: START + 10 * HOUR, ..recipient("a@x.example", delay) };

@@ -91,7 +91,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     (folder / "key.pem").chmod(0o600)
     ports = {name: free_port() for name in ("mx", "submission", "submissions", "proxied", "control")}
     server = ServerProcess(folder, CONFIGURATION.format(**ports))
-    made = angarium("user", "add", LOGIN, "--cram-md5", folder=folder, text=PASSWORD)
+    own = ("--address", LOGIN, "--address", "bücher@here.example")
+    made = angarium("user", "add", LOGIN, *own, "--cram-md5", folder=folder, text=PASSWORD)
     assert made.returncode == 0, made.stderr
     server.start(ports["mx"])
     yield House(folder, ports, folder / "ca.pem")

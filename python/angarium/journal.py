@@ -149,13 +149,18 @@ class Followed(Struct, frozen=True, kw_only=True):
 
 
 class Gap(Struct, frozen=True, kw_only=True):
-    """A follower of best effort lost the content of what was closed in this range, or a pin ("pin NUMBER") did."""
+    """Something of this range is missing.
+
+    A follower of best effort or a pin (by its order's number) lost the content of what was closed there; with neither,
+    the journal itself is damaged there and its facts are lost.
+    """
 
     lsn: int
     at: int
     follower: str
     begin: int
     end: int
+    pin: int = 0
 
 
 class Claimed(Struct, frozen=True, kw_only=True):
@@ -241,13 +246,13 @@ FACTS: dict[int, tuple[Callable[..., Fact], tuple[tuple[str, Reading], ...]]] = 
     )),
     5: (Lost, (("at", plain), ("id", printed), ("number", plain), ("why", text))),
     6: (Followed, (("at", plain), ("follower", text), ("epoch", plain), ("until", plain), ("claims", word(CLAIMS)))),
-    7: (Gap, (("at", plain), ("follower", text), ("begin", plain), ("end", plain))),
+    7: (Gap, (("at", plain), ("follower", text), ("begin", plain), ("end", plain), ("pin", plain))),
     8: (Claimed, (("at", plain), ("id", printed), ("control", plain), ("claim", word(CLAIMS)))),
 }  # fmt: skip
 
 Kind = Literal["received", "settled", "slept", "controlled", "lost", "followed", "gap", "claimed"]
 # Fields at the end of a record that those of earlier versions lack.
-ADDED: dict[int, int] = {1: 2, 2: 1, 3: 3}
+ADDED: dict[int, int] = {1: 2, 2: 1, 3: 3, 7: 1}
 TAGS: dict[str, int] = {
     "received": 1, "settled": 2, "slept": 3, "controlled": 4, "lost": 5, "followed": 6, "gap": 7,
     "claimed": 8,

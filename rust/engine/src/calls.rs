@@ -22,6 +22,7 @@ use crate::delivery::render::{self, Rendered};
 use crate::delivery::{self, HandoverResult, PlanReport};
 use crate::engine::{CallError, Engine};
 use crate::event::{Event, Finished, Problem};
+use crate::faults::FaultKind;
 use crate::figures;
 use crate::notices::{Met, Times};
 use crate::policy::{Policy, PolicyError};
@@ -203,8 +204,15 @@ impl Engine {
     /// `at`: a cursor that a page gave; empty: the oldest.
     pub fn read_journal(&self, at: &[u8], kinds: u32, limit: usize) -> Result<u64, CallError> {
         let cursor: Cursor = table(at)?;
+        let (faults, now) = (self.shown().clone(), self.clock().now());
         self.cold(move |running, _| match running.intake.ledger.read_journal(cursor, kinds, limit) {
-            Ok(page) if page.gap => Err(gap(&page)),
+            Ok(page) if page.gap => {
+                if let Some((from, to)) = page.damaged {
+                    let text = format!("the journal is damaged: facts between {from} and {to} are lost");
+                    faults.raise(FaultKind::Damage, text, now);
+                }
+                Err(gap(&page))
+            }
             Ok(page) => finished(&Page {
                 next: encoded(page.next),
                 end: !page.more,
@@ -323,7 +331,9 @@ fn gap(page: &JournalPage) -> Problem {
     let first = page.records.first().map(|record| record.lsn);
     let next = first.map_or(page.next, |lsn| Cursor { lsn: lsn.saturating_sub(1), ..page.next });
     let result = rmp_serde::to_vec_named(&BTreeMap::from([("next", encoded(next))]));
-    Problem { result: result.unwrap_or_default(), ..Problem::new("gap", "the journal no longer reaches back so far") }
+    let why =
+        if page.damaged.is_some() { "facts are lost by damage" } else { "the journal no longer reaches back so far" };
+    Problem { result: result.unwrap_or_default(), ..Problem::new("gap", why) }
 }
 
 fn submitted(answer: Answer) -> Result<Finished, Problem> {

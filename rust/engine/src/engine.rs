@@ -197,6 +197,10 @@ impl Engine {
         &self.events
     }
 
+    pub(crate) fn shown(&self) -> &Arc<Faults> {
+        &self.faults
+    }
+
     pub fn faults(&self) -> Vec<crate::faults::Fault> {
         self.faults.list()
     }

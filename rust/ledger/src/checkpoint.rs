@@ -206,13 +206,27 @@ struct Rows(Vec<Vec<u8>>);
 
 impl Rows {
     fn add<T: Serialize>(&mut self, row: &T) {
+        // Writing into a Vec cannot fail.
+        let _ = rmp_serde::encode::write(self.record(), row);
+    }
+
+    /// A row with a predicate: fields that are not given are left out, so the others need their names.
+    fn add_named<T: Serialize>(&mut self, row: &T) {
+        let _ = rmp_serde::encode::write_named(self.record(), row);
+    }
+
+    fn record(&mut self) -> &mut Vec<u8> {
         if self.0.last().is_none_or(|record| record.len() >= RECORD) {
             self.0.push(Vec::new());
         }
-        if let Some(record) = self.0.last_mut() {
-            // Writing into a Vec cannot fail.
-            let _ = rmp_serde::encode::write(record, row);
-        }
+        let last = self.0.len() - 1;
+        &mut self.0[last]
+    }
+
+    fn named<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Vec<Vec<u8>> {
+        let mut all = Self::default();
+        rows.into_iter().for_each(|row| all.add_named(&row));
+        all.0
     }
 
     fn of<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Vec<Vec<u8>> {
@@ -242,7 +256,7 @@ impl State {
         let mut sections = vec![
             (NAMES, self.names.rows()),
             (OWED, Rows::of(owed)),
-            (RULES, Rows::of(self.rules.iter())),
+            (RULES, Rows::named(self.rules.iter())),
             (ROUTES, Rows::of(routes.filter(|route| route.stale > now))),
             (BODIES, Rows::of(self.bodies.iter())),
             (LANES, Rows::of(self.lane_rows(now))),
@@ -270,7 +284,7 @@ impl Claims {
         [
             (FOLLOWERS, Rows::of(followers)),
             (KEPT, Rows::of(kept)),
-            (HOLDS, Rows::of(self.holds().map(|(hold, _)| hold))),
+            (HOLDS, Rows::named(self.holds().map(|(hold, _)| hold))),
             (HELD, Rows::of(held)),
         ]
     }
@@ -287,11 +301,12 @@ fn read_learned(recovery: &Recovery, state: &mut State) -> Result<(), OpenError>
 }
 
 /// Followers and orders first: they tell who claims what is kept.
-fn read_claims(recovery: &Recovery, claims: &mut Claims) -> Result<(), OpenError> {
+fn read_claims(recovery: &Recovery, state: &mut State) -> Result<(), OpenError> {
+    rows::<Hold>(recovery, HOLDS)?.into_iter().for_each(|hold| state.begin_hold(hold));
+    let claims = &mut state.claims;
     for FollowerRow { name, cursor, claim, skipped } in rows(recovery, FOLLOWERS)? {
         claims.set_follower(&name, Follower { cursor, claim, skipped });
     }
-    rows::<Hold>(recovery, HOLDS)?.into_iter().for_each(|hold| claims.begin(hold));
     for (number, id) in rows::<(u64, MessageId)>(recovery, HELD)? {
         claims.hold(number, id);
     }
@@ -352,7 +367,7 @@ pub(crate) fn read(recovery: &Recovery, state: &mut State, now: Millis) -> Resul
         state.restore_route((&row.domain, &row.tag, row.tls), row.answer, row.valid, row.stale);
     }
     read_learned(recovery, state)?;
-    read_claims(recovery, &mut state.claims)?;
+    read_claims(recovery, state)?;
     for (id, body) in rows::<(MessageId, KeptBody)>(recovery, BODIES)? {
         if state.index.message(id).is_some() {
             state.bodies.insert(id, body);

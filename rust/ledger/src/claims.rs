@@ -15,10 +15,13 @@ use angarium_nouns::{Lsn, MessageId, Millis};
 use angarium_spool::Place;
 
 use crate::facts::Release;
+use crate::predicate::Predicate;
 use crate::reader::Cursor;
 
 /// Messages that one order may claim: 100,000 take about 10 MB.
 pub(crate) const MOST_CLAIMED: usize = 100_000;
+/// Messages that a legal hold may gather while it stands; then new mail gets 452 rather than go uncovered.
+pub(crate) const MOST_GATHERED: usize = 1_000_000;
 /// Followers remembered by name.
 pub(crate) const MOST_FOLLOWERS: usize = 1_000;
 /// At the limit of best effort one part in this many goes at once: a gap is a fact a trim, not a fact a message.
@@ -48,6 +51,9 @@ pub(crate) struct Hold {
     pub at: Millis,
     pub by: String,
     pub why: String,
+    /// A legal hold on mail that comes later too; `None`: on what was there.
+    #[serde(default)]
+    pub stands: Option<Predicate>,
 }
 
 /// Content of a closed message that somebody claims.
@@ -65,10 +71,18 @@ impl Kept {
     }
 }
 
+/// Who lost something at the limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Who {
+    Follower(String),
+    /// By its order's number.
+    Pin(u64),
+}
+
 /// What a follower (or pin) lost at the limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Missed {
-    pub who: String,
+    pub who: Who,
     pub from: u64,
     pub to: u64,
 }
@@ -215,12 +229,17 @@ impl Claims {
     /// False: the order is not there, holds too much, or holds it already.
     pub fn hold(&mut self, number: u64, id: MessageId) -> bool {
         let Some((_, messages)) = self.holds.get_mut(&number) else { return false };
-        if messages.len() >= MOST_CLAIMED || !messages.insert(id) {
+        if messages.len() >= MOST_GATHERED || !messages.insert(id) {
             return false;
         }
         self.held.entry(id).or_default().push(number);
         let _still_claimed = self.weigh(id);
         true
+    }
+
+    /// A legal hold that stands cannot cover more.
+    pub fn is_full(&self) -> bool {
+        self.holds.values().any(|(hold, messages)| hold.stands.is_some() && messages.len() >= MOST_GATHERED)
     }
 
     /// Orders that keep what is gone (it was lost, or it closed in a run of which this one knows the end only).
@@ -233,6 +252,10 @@ impl Claims {
             numbers.retain(|number| holds.get(number).is_some_and(|(_, messages)| messages.contains(id)));
             !numbers.is_empty()
         });
+    }
+
+    pub fn order(&self, number: u64) -> Option<&Hold> {
+        self.holds.get(&number).map(|(hold, _)| hold)
     }
 
     pub fn is_hold(&self, number: u64) -> bool {
@@ -285,7 +308,7 @@ impl Claims {
         let mut free = Vec::new();
         for (name, from) in self.behind(to) {
             free.extend(self.miss(&name, to));
-            missed.push(Missed { who: name, from, to });
+            missed.push(Missed { who: Who::Follower(name), from, to });
         }
         free.extend(ids.into_iter().filter_map(|id| self.weigh(id)));
         (missed, free)
@@ -297,7 +320,7 @@ impl Claims {
         all.map(|(name, follower)| (name.clone(), follower.reached())).collect()
     }
 
-    /// Pins let these go. They are named as the order that made them.
+    /// Pins let these go.
     fn unpin(&mut self, ids: &[MessageId], to: u64) -> Vec<Missed> {
         let mut missed: BTreeMap<u64, u64> = BTreeMap::new();
         for id in ids {
@@ -308,7 +331,7 @@ impl Claims {
                 missed.entry(number).and_modify(|first| *first = from.min(*first)).or_insert(from);
             }
         }
-        let told = |(number, from)| Missed { who: pin_name(number), from, to };
+        let told = |(number, from)| Missed { who: Who::Pin(number), from, to };
         missed.into_iter().map(told).collect()
     }
 
@@ -324,16 +347,6 @@ impl Claims {
     }
 }
 
-/// How a pin is named in a `gap` fact.
-pub(crate) fn pin_name(number: u64) -> String {
-    format!("pin {number}")
-}
-
-/// The pin of this name.
-pub(crate) fn pin_number(name: &str) -> Option<u64> {
-    name.strip_prefix("pin ")?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,6 +358,10 @@ mod tests {
 
     fn at(lsn: u64) -> Cursor {
         Cursor { spool: 1, epoch: 1, lsn }
+    }
+
+    fn order(number: u64, claim: Claim) -> Hold {
+        Hold { number, claim, at: 0, by: String::new(), why: String::new(), stands: None }
     }
 
     fn numbers(releases: &[Release]) -> Vec<u128> {
@@ -374,8 +391,8 @@ mod tests {
     fn best_effort_loses_the_oldest() {
         let mut claims = Claims::default();
         claims.follow("index", at(5), Claim::BestEffort);
-        claims.begin(Hold { number: 7, claim: Claim::Required, at: 0, by: String::new(), why: String::new() });
-        claims.begin(Hold { number: 8, claim: Claim::BestEffort, at: 0, by: String::new(), why: String::new() });
+        claims.begin(order(7, Claim::Required));
+        claims.begin(order(8, Claim::BestEffort));
         assert!(claims.hold(7, MessageId(2)) && claims.hold(8, MessageId(1)) && !claims.hold(9, MessageId(1)));
         for n in 1..=10 {
             assert!(claims.pass(release(n), Lsn(u64::from(n) * 10)).is_none());
@@ -383,8 +400,8 @@ mod tests {
         assert_eq!(claims.bytes(), (900, 100));
         assert_eq!(claims.trim(900), (vec![], vec![]));
         let (missed, free) = claims.trim(800);
-        let pin = Missed { who: "pin 8".into(), from: 9, to: 30 };
-        assert_eq!(missed, [pin, Missed { who: "index".into(), from: 5, to: 30 }]);
+        let pin = Missed { who: Who::Pin(8), from: 9, to: 30 };
+        assert_eq!(missed, [pin, Missed { who: Who::Follower("index".into()), from: 5, to: 30 }]);
         assert_eq!((numbers(&free), claims.bytes()), (vec![1, 3], (700, 100)));
         assert_eq!(numbers(&claims.lift(7)), [2]);
         assert_eq!(claims.journal_floor(), Some(Lsn(30)));

@@ -105,6 +105,7 @@ impl State {
         self.figures.received += 1;
         self.figures.recipients += message.recipients.len() as u64;
         self.figures.bounces += u64::from(head.successor == Successor::Bounce);
+        self.meet_holds(head.id, now);
         self.note_received(head, message, false, now);
         self.meet_rules(now);
     }

@@ -8,7 +8,7 @@ use angarium_nouns::Millis;
 use angarium_nouns::record::{Claim, Fact, Followed, Gap};
 use angarium_spool::ReadError as SpoolReadError;
 
-use crate::claims::{Follower, MOST_FOLLOWERS, Missed};
+use crate::claims::{Follower, MOST_FOLLOWERS, Missed, Who};
 use crate::error::{CommitError, FollowError, ReadError};
 use crate::facts::{Frame, FrameRead, Note};
 use crate::ledger::{Flushed, Ledger};
@@ -17,6 +17,8 @@ use crate::state::State;
 
 /// A frame is closed at this size, as content groups are at 1 MiB: half of it, since a fact is small.
 const FRAME_BYTES: usize = 512 * 1024;
+/// Damaged stretches remembered: more than that, and the disk is to be replaced.
+const MOST_TORN: usize = 1024;
 /// Frames read in one look by a reader.
 const FRAMES_PER_READ: usize = 64;
 
@@ -92,6 +94,7 @@ impl Ledger {
         }
         let mut after = Lsn(cursor.lsn);
         let mut gap = false;
+        let mut damaged = None;
         let mut records = Vec::new();
         let mut more = false;
         while records.len() < limit {
@@ -99,6 +102,19 @@ impl Ledger {
                 Err(SpoolReadError::Retired { oldest }) if !gap => {
                     gap = cursor.lsn != 0;
                     after = Lsn(oldest.0.saturating_sub(1));
+                    continue;
+                }
+                // Damage: what is gathered goes out first; the next call begins at the gap and passes it.
+                Err(SpoolReadError::Gap { .. }) if !records.is_empty() => {
+                    more = true;
+                    break;
+                }
+                Err(SpoolReadError::Gap { after: from, next, .. }) => {
+                    gap = true;
+                    let (from, to) = (from.0.max(after.0), next.0.saturating_sub(1));
+                    damaged = Some(damaged.map_or((from, to), |(first, _): (u64, u64)| (first, to)));
+                    self.change(|state| state.tear(from, to));
+                    after = Lsn(to.max(after.0 + 1));
                     continue;
                 }
                 other => other.map_err(|error| ReadError::Unreadable(error.to_string()))?,
@@ -117,7 +133,7 @@ impl Ledger {
             }
         }
         let next = Cursor { spool, epoch: self.spool.epoch(), lsn: after.0 };
-        Ok(JournalPage { records, next, gap, more })
+        Ok(JournalPage { records, next, gap, damaged, more })
     }
 
     /// The durable end, for a reader that wants only what is new.
@@ -175,8 +191,36 @@ impl State {
             self.facts.release(release);
         }
         for Missed { who, from, to } in missed {
-            let fact = Gap { tag: Fact::GAP, at: now, follower: 1, from, to };
-            self.facts.push(Note::Rare { fact: Box::new(Fact::Gap(fact)), strings: vec![who] });
+            let (follower, pin) = match who {
+                Who::Follower(name) => (vec![name], 0),
+                Who::Pin(number) => (Vec::new(), number),
+            };
+            let fact = Gap { tag: Fact::GAP, at: now, follower: follower.len() as u32, from, to, pin };
+            self.facts.push(Note::Rare { fact: Box::new(Fact::Gap(fact)), strings: follower });
+        }
+    }
+
+    /// A stretch of the journal is damaged: counted once, and told once by the next step of upkeep.
+    pub fn tear(&mut self, from: u64, to: u64) {
+        // A recovery and a reader draw the edges of one stretch a little differently.
+        let known = self.torn.keys().any(|(begin, end)| from < *end && *begin < to);
+        if self.torn.len() < MOST_TORN && !known {
+            self.torn.insert((from, to), false);
+            self.figures.damaged += 1;
+            self.torn_untold = true;
+        }
+    }
+
+    /// The fact of each damaged stretch, for everybody who reads the journal.
+    pub fn tell_torn(&mut self, now: Millis) {
+        if !std::mem::take(&mut self.torn_untold) {
+            return;
+        }
+        for ((from, to), told) in &mut self.torn {
+            if !std::mem::replace(told, true) {
+                let fact = Gap { tag: Fact::GAP, at: now, follower: 0, from: *from, to: *to, pin: 0 };
+                self.facts.push(Note::Rare { fact: Box::new(Fact::Gap(fact)), strings: Vec::new() });
+            }
         }
     }
 }

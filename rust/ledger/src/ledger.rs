@@ -246,9 +246,4 @@ impl Ledger {
         let family = if log == FaultKind::Content { Family::Content } else { Family::Journal };
         self.spool.fault(family, why);
     }
-
-    /// Feeds the histogram of commit times: the clock is the engine's.
-    pub fn note_commit_time(&self, micros: u64) {
-        self.state.lock().figures.commit_time.add(micros);
-    }
 }

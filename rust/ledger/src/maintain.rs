@@ -3,8 +3,6 @@
 //! Marks at rest, segments ahead of need, routes whose time came, expiry, rules on entries that have not met them,
 //! checkpoints, copying forward, reclaim. One thread calls it; a step holds the state lock for a millisecond at most.
 
-use std::time::Duration;
-
 use angarium_nouns::record::EntryState;
 use angarium_nouns::{Lsn, MessageId, Millis, Outcome, Reason};
 use angarium_queue::Cursor as Slots;
@@ -124,7 +122,8 @@ impl Ledger {
         let mut state = self.state.lock();
         let (keep, keep_bytes) = (state.policy.journal_keep, state.policy.journal_bytes);
         state.retention.note(now, end, written);
-        let floor = state.retention.floor(now, keep, keep_bytes, written);
+        let open = state.index.counts().oldest.into_iter().flatten().min();
+        let floor = state.retention.floor(now, open, (keep, keep_bytes), written);
         state.claims.journal_floor().map_or(floor, |claimed| floor.min(claimed))
     }
 
@@ -195,9 +194,6 @@ impl Ledger {
         self.flush_journal(now)?;
         self.spool.close().map_err(CommitError::journal)
     }
-
-    /// How long a caller may sleep before the next step when the last one said there is no more.
-    pub const MAINTAIN_EVERY: Duration = Duration::from_millis(20);
 }
 
 impl State {
@@ -205,6 +201,7 @@ impl State {
         let more = self.route_timers(now) | self.index.sweep(now, STEPS_AT_ONCE);
         self.drop_unused_lanes();
         self.meet_rules(now);
+        self.tell_torn(now);
         more
     }
 

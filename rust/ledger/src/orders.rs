@@ -87,8 +87,8 @@ impl Ledger {
                 state.lift(number);
                 done = Some(state.tell_control(number, control, Tally { changed: 1, too_late: 0 }, now));
             }
-            if control.kind == ControlKind::Lift && state.claims.is_hold(control.rule) {
-                let free = state.claims.lift(control.rule);
+            let lifts = control.kind == ControlKind::Lift;
+            if let Some(free) = lifts.then(|| state.lift_hold(control.rule)).flatten() {
                 // Free when the fact that says so is durable: it is queued next.
                 for release in free {
                     state.facts.release(release);

@@ -40,7 +40,10 @@ pub struct JournalPage {
     pub records: Vec<JournalRecord>,
     pub next: Cursor,
     /// The cursor pointed before what is kept: facts from there to the first record are gone.
+    /// Or a stretch before it is damaged.
     pub gap: bool,
+    /// That stretch, (behind this LSN, up to this one).
+    pub damaged: Option<(u64, u64)>,
     /// There is more behind `next` already.
     pub more: bool,
 }

@@ -9,14 +9,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use angarium_nouns::record::{
-    Claimed, ContentHead, Controlled, EntryState, Fact, Received, RecordError, Settled, Successor,
+    Claim, Claimed, ContentHead, Controlled, EntryState, Fact, Gap, Received, RecordError, Settled, Successor,
 };
 use angarium_nouns::{IdSource, Lsn, MessageId, Millis, Outcome, Reason};
 use angarium_queue::{Cursor as Slots, EntryView, NewEntry};
 use angarium_spool::{ContentRef, Damage, Disk, RecoveredFrame, Recovery, Spool};
 
 use crate::checkpoint;
-use crate::claims::{Hold, pin_number};
+use crate::claims::Hold;
 use crate::clock::Freeze;
 use crate::content::open_payload;
 use crate::control::ControlKind;
@@ -24,6 +24,7 @@ use crate::error::OpenError;
 use crate::facts::{FrameRead, Release};
 use crate::incoming::Prepared;
 use crate::ledger::{Ledger, LedgerSettings, RecoveryReport};
+use crate::predicate::Predicate;
 use crate::reader::Cursor;
 use crate::rules::Rule;
 use crate::settle::Change;
@@ -59,13 +60,16 @@ impl Opening {
         replay.keep_content(&mut self.recovery);
         let followers = replay.state.claims.followers().values();
         followers.for_each(|follower| self.recovery.raise(Lsn(follower.cursor.lsn)));
+        replay.journal_damage(self.recovery.damage());
         let mut report = replay.report(&self.recovery);
         // Torn ends are found while they are mended, after the replay.
         let (spool, epoch, mended) = self.recovery.finish_with_damage()?;
         report.epoch = epoch;
         report.cut += mended.iter().filter(|one| is_tail(one)).count() as u64;
         report.damage.extend(mended.iter().filter(|one| !is_tail(one)).map(ToString::to_string));
+        // Torn stretches of the journal are among these.
         replay.state.figures.damaged = report.damage.len() as u64;
+        replay.state.tell_torn(now);
         let ids = IdSource::new(self.settings.node, epoch);
         Ok((Ledger::new(self.disk, spool, ids, replay.state), report))
     }
@@ -191,7 +195,7 @@ impl Replay {
                     let cursor = Cursor { spool: 0, epoch: fact.epoch, lsn: fact.lsn };
                     let _free = self.state.claims.follow(frame.text(fact.follower), cursor, fact.claims);
                 }
-                Fact::Gap(fact) => self.missed(frame.text(fact.follower), fact.to),
+                Fact::Gap(fact) => self.missed(fact, frame.text(fact.follower)),
                 Fact::Claimed(fact) => self.claimed(fact),
                 Fact::Slept(fact) => self.state.slept_before(fact, &frame, self.now),
             }
@@ -248,12 +252,17 @@ impl Replay {
         }
     }
 
-    /// At the limit of best effort somebody lost content.
-    fn missed(&mut self, who: &str, to: u64) {
+    /// At the limit of best effort somebody lost content, or the journal is torn there.
+    fn missed(&mut self, fact: &Gap, follower: &str) {
+        let Gap { from, to, pin, .. } = *fact;
         let claims = &mut self.state.claims;
-        let _free = match pin_number(who).filter(|number| claims.is_hold(*number)) {
-            Some(number) => claims.unpin_up_to(number, to),
-            None => claims.miss(who, to),
+        let _free = match (pin, fact.follower) {
+            (0, 0) => {
+                self.state.torn.insert((from, to), true);
+                Vec::new()
+            }
+            (0, _) => claims.miss(follower, to),
+            (pin, _) => claims.unpin_up_to(pin, to),
         };
     }
 
@@ -261,7 +270,8 @@ impl Replay {
     fn claimed(&mut self, fact: &Claimed) {
         let Claimed { at, id, control: number, claim, .. } = *fact;
         if !self.state.claims.is_hold(number) {
-            self.state.claims.begin(Hold { number, claim, at, by: String::new(), why: String::new() });
+            let (by, why, stands) = (String::new(), String::new(), None);
+            self.state.claims.begin(Hold { number, claim, at, by, why, stands });
         }
         self.state.claims.hold(number, id);
         self.state.rules.last = self.state.rules.last.max(number);
@@ -305,7 +315,7 @@ impl Replay {
         let kind = frame.text(fact.kind);
         if kind == ControlKind::Lift.name() || kind == ControlKind::Resume.name() {
             self.state.lift(fact.control);
-            let _free = self.state.claims.lift(fact.control);
+            let _free = self.state.lift_hold(fact.control);
             return Ok(());
         }
         if kind == ControlKind::Flush.name() {
@@ -313,14 +323,15 @@ impl Replay {
         }
         if let Some(claim) = ControlKind::claim_of(kind) {
             let (by, why) = (frame.text(fact.by).to_owned(), frame.text(fact.why).to_owned());
-            self.state.claims.begin(Hold { number: fact.control, claim, at: fact.at, by, why });
+            let stands = standing(claim, frame.text(fact.predicate));
+            self.state.begin_hold(Hold { number: fact.control, claim, at: fact.at, by, why, stands });
             return Ok(());
         }
         let Some(kind) = [ControlKind::Hold, ControlKind::Suspend].into_iter().find(|one| one.name() == kind) else {
             return Ok(());
         };
         let wrong = |error: serde_json::Error| OpenError::NotUnderstood(format!("order {}: {error}", fact.control));
-        let predicate: crate::Predicate = serde_json::from_str(frame.text(fact.predicate)).map_err(wrong)?;
+        let predicate: Predicate = serde_json::from_str(frame.text(fact.predicate)).map_err(wrong)?;
         if !predicate.ids.is_empty() {
             return Ok(());
         }
@@ -345,6 +356,7 @@ impl Replay {
     fn settle_the_rest(&mut self) {
         let (state, now) = (&mut self.state, self.now);
         for (head, message) in std::mem::take(&mut self.unannounced).into_values() {
+            state.meet_holds(head.id, now);
             state.note_received(&head, &message, true, now);
             self.recovered += 1;
         }
@@ -406,6 +418,17 @@ impl Replay {
         }
     }
 
+    /// Facts that the replay did not find: whoever reads the journal is told where.
+    fn journal_damage(&mut self, damage: &[Damage]) {
+        for one in damage {
+            if let Damage::Frames { file, after, before: Some(before), .. } = one
+                && file.starts_with("journal-")
+            {
+                self.state.tear(after.0, before.0.saturating_sub(1));
+            }
+        }
+    }
+
     /// The spool is told which places and body files are still needed.
     fn keep_content(&mut self, recovery: &mut Recovery) {
         let state = &self.state;
@@ -446,6 +469,12 @@ impl Replay {
             frozen: self.state.freeze.why().map(str::to_owned),
         }
     }
+}
+
+/// What a legal hold keeps of the mail that comes, by its fact. A predicate that was blanked keeps what was told.
+fn standing(claim: Claim, predicate: &str) -> Option<Predicate> {
+    let predicate: Predicate = serde_json::from_str(predicate).ok()?;
+    (claim == Claim::Required && predicate.is_of_arrivals()).then_some(predicate)
 }
 
 /// The head, if the first bytes hold all of it.

@@ -1,7 +1,8 @@
 //! How far back the journal is kept: the operator's wish in time and bytes, above what is still needed.
 //!
 //! Milestones (time, LSN, bytes of journal written) are set as the journal grows and stand in checkpoints, so that a
-//! restart does not begin the time anew. The floor never passes what a claiming follower has not read.
+//! restart does not begin the time anew. The floor passes neither what a claiming follower has not read nor the facts
+//! about content that is still open.
 
 use std::collections::VecDeque;
 
@@ -55,12 +56,14 @@ impl Retention {
         }
     }
 
-    /// Nothing up to here is wanted for its age or as one of the last `keep_bytes`.
-    pub fn floor(&mut self, now: Millis, keep: Millis, keep_bytes: u64, written: u64) -> Lsn {
+    /// Nothing up to here is wanted for its age, as one of the last `keep_bytes`, or because it may speak of content
+    /// that is open, the oldest of which was received at `open` (its facts come behind the milestone before that).
+    pub fn floor(&mut self, now: Millis, open: Option<Millis>, (keep, keep_bytes): (Millis, u64), written: u64) -> Lsn {
         let bytes = self.before.saturating_add(written);
         let old =
             |mark: &Milestone| mark.at.saturating_add(keep) <= now || mark.bytes.saturating_add(keep_bytes) <= bytes;
-        let passed = self.milestones.iter().take_while(|mark| old(mark)).count();
+        let closed = |mark: &Milestone| open.is_none_or(|open| mark.at <= open);
+        let passed = self.milestones.iter().take_while(|mark| old(mark) && closed(mark)).count();
         let floor =
             passed.checked_sub(1).and_then(|last| self.milestones.get(last)).map_or(Lsn(0), |mark| Lsn(mark.lsn));
         // The last one passed stays: it is the floor.
@@ -79,9 +82,11 @@ mod tests {
         for n in 0..10 {
             retention.note(n * EVERY, Lsn(n * 100), n * 1000);
         }
-        assert_eq!(retention.floor(9 * EVERY, 20 * EVERY, 1 << 40, 9000), Lsn(0));
-        assert_eq!(retention.floor(9 * EVERY, 6 * EVERY, 1 << 40, 9000), Lsn(300));
-        assert_eq!(retention.floor(9 * EVERY, 6 * EVERY, 2000, 9000), Lsn(700));
-        assert_eq!(retention.floor(9 * EVERY, 6 * EVERY, 2000, 9000), Lsn(700));
+        let now = 9 * EVERY;
+        assert_eq!(retention.floor(now, None, (20 * EVERY, 1 << 40), 9000), Lsn(0));
+        assert_eq!(retention.floor(now, Some(2 * EVERY + 5), (6 * EVERY, 1 << 40), 9000), Lsn(200));
+        assert_eq!(retention.floor(now, Some(8 * EVERY), (6 * EVERY, 1 << 40), 9000), Lsn(300));
+        assert_eq!(retention.floor(now, None, (6 * EVERY, 2000), 9000), Lsn(700));
+        assert_eq!(retention.floor(now, None, (6 * EVERY, 2000), 9000), Lsn(700));
     }
 }

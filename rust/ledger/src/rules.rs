@@ -59,9 +59,9 @@ impl RuleView {
     }
 
     fn of_hold(hold: &Hold, messages: usize) -> Self {
-        let Hold { number, claim, at, by, why } = hold.clone();
+        let Hold { number, claim, at, by, why, stands } = hold.clone();
         let kind = if claim == Claim::Required { ControlKind::LegalHold } else { ControlKind::Pin }.name();
-        let (predicate, until, messages) = (Predicate::default(), 0, messages as u64);
+        let (predicate, until, messages) = (stands.unwrap_or_default(), 0, messages as u64);
         Self { number, kind, predicate, by, why, at, until, messages }
     }
 }
@@ -290,14 +290,14 @@ fn index_number(rule: u64, n: usize) -> u64 {
 }
 
 impl NameTables {
-    fn hold_of(&mut self, predicate: &Predicate) {
+    pub fn hold_of(&mut self, predicate: &Predicate) {
         let lower = predicate.domain.as_deref().map(str::to_lowercase);
         lower.map(|text| self.domains.hold(&text));
         predicate.tenant.as_deref().map(|text| self.tenants.hold(text));
         predicate.campaign.as_deref().map(|text| self.campaigns.hold(text));
     }
 
-    fn release_of(&mut self, predicate: &Predicate) {
+    pub fn release_of(&mut self, predicate: &Predicate) {
         let release = |names: &mut Names, text: Option<&str>| {
             if let Some(id) = text.and_then(|text| names.find(text)) {
                 names.release(id);

@@ -3,7 +3,7 @@
 //! Only this room's procedures (commit, settle, routes, controls, …) change it, each within one hold of the lock.
 //! It never touches the disk. Each change of an entry queues the fact that says so, in the order of the changes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use angarium_nouns::names::{NameId, Names};
@@ -61,6 +61,11 @@ pub(crate) struct State {
     pub facts: Facts,
     pub rules: Rules,
     pub claims: Claims,
+    /// What legal holds that stand look for in what arrives, by their numbers.
+    pub standing: BTreeMap<u64, Vec<angarium_queue::Predicate>>,
+    /// Stretches of the journal that are known to be damaged, and whether a fact says so.
+    pub torn: BTreeMap<(u64, u64), bool>,
+    pub torn_untold: bool,
     /// Body files of messages that have one.
     pub bodies: HashMap<MessageId, KeptBody>,
     /// In flight when a cancel met them: closed when they come back.
@@ -122,7 +127,7 @@ impl State {
     }
 
     pub fn is_overclaimed(&self) -> bool {
-        self.claims.bytes().1 >= self.policy.required_bytes
+        self.claims.bytes().1 >= self.policy.required_bytes || self.claims.is_full()
     }
 
     /// Names of nodes that went are given back, and their routes forget them.

@@ -270,3 +270,26 @@ fn a_checkpoint_shortens_the_start() {
     let leases = take(&ledger, now, 1000);
     assert!(leases.iter().all(|lease| ledger.load(lease, now).is_ok()));
 }
+
+/// Orders that stand are in the checkpoint, with the fields that they name and without those that they do not.
+#[test]
+fn rules_stand_after_a_checkpoint() {
+    let disk = SimDisk::new(12);
+    let (ledger, _) = open(&disk, START).unwrap();
+    for predicate in [
+        Predicate { domain: Some("x.example".into()), ..Predicate::default() },
+        Predicate { tenant: Some("t".into()), before: Some(START + 9), ..Predicate::default() },
+        all(),
+    ] {
+        ledger.control(&control(ControlKind::Hold, predicate), START).unwrap();
+    }
+    let site = Predicate { site: Some("relay.example".into()), ..Predicate::default() };
+    ledger.control(&control(ControlKind::Suspend, site), START).unwrap();
+    let rules = ledger.rules();
+    assert_eq!(rules.len(), 4);
+    ledger.close(START).unwrap();
+    drop(ledger);
+    disk.restart();
+    let (ledger, _) = open(&disk, START + 1).unwrap();
+    assert_eq!(ledger.rules(), rules);
+}

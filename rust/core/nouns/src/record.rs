@@ -425,7 +425,8 @@ pub struct Followed {
     pub claims: Claim,
 }
 
-/// Readers of this range missed something (a limit of claims was reached).
+/// Something of this range is missing: content, for the follower or pin that a limit of claims took it from; the facts
+/// themselves, for everybody, where the journal is damaged (neither follower nor pin).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     pub tag: u8,
@@ -433,6 +434,9 @@ pub struct Gap {
     pub follower: Text,
     pub from: u64,
     pub to: u64,
+    /// The order's number, of a pin; 0 for what is none.
+    #[serde(default)]
+    pub pin: u64,
 }
 
 /// A message's content is kept by an order (legal hold, pin), whatever becomes of the message.

@@ -258,7 +258,7 @@ def test_orders_that_stand(suspended: Site) -> None:
     for domain in ("one.test", "two.test"):
         assert suspended.run("queue", "hold", "--domain", domain, "--why", "a look").returncode == 0
     kept = suspended.run("queue", "keep", "--all")
-    assert (kept.returncode, kept.stdout.split(",")[0]) == (0, "kept: the content of 1 messages")
+    assert (kept.returncode, kept.stdout.split(",")[0]) == (0, "kept: the content of 1 messages and of what comes")
     one, two, hold = suspended.lines("queue", "rules")
     assert [(one["kind"], one["where"], one["why"]), (two["kind"], two["where"], two["why"])] == [
         ("hold", {"domain": "one.test"}, "a look"),

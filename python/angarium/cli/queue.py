@@ -273,9 +273,10 @@ def keep(
     ids
         Messages that are still here.
     all
-        Everything that is here now.
+        Everything that is here now, and everything that comes.
     pin
-        Only as long as there is room (for looking into a problem), instead of a legal hold.
+        Only what is here now, as long as there is room (for looking into a problem), instead of a legal hold. A legal
+        hold by domain, tenant, campaign, sender, class or time covers mail that comes later too.
     why
         Stands in the journal.
     """
@@ -283,8 +284,10 @@ def keep(
         raise AngariumError("say which: ids, a filter like --domain, or --all")
     where = chosen.where(ids, every=all and not ids and chosen == NOBODY)
     done = Client(config).order("pin" if pin else "legal-hold", Order(where=where, why=why))
-    print(f"kept: the content of {done.changed:,} messages, until angarium queue lift {done.rule}")
-    if done.changed == 0:
+    stands = not (pin or ids or chosen.state or chosen.site)
+    coming = " and of what comes" if stands else ""
+    print(f"kept: the content of {done.changed:,} messages{coming}, until angarium queue lift {done.rule}")
+    if done.changed == 0 and not stands:
         Client(config).order("lift", Order(rule=done.rule))
         raise AngariumError("no such message is here, so nothing is kept")
 

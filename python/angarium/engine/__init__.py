@@ -22,6 +22,7 @@ from .policy import CLASSES, PHASES, TLS_DEMANDS, compile_policy, compile_signer
 from .supervision import supervise
 from .tables import (
     Allowance,
+    Brake,
     Certificate,
     Certificates,
     ClientCertificate,
@@ -45,6 +46,7 @@ from .tables import (
     PlanLimiter,
     PlanLogin,
     Policy,
+    Quota,
     Rate,
     Reports,
     RetryTable,
@@ -70,6 +72,7 @@ __all__ = [
     "TLS_DEMANDS",
     "Accepted",
     "Allowance",
+    "Brake",
     "Bridge",
     "Certificate",
     "Certificates",
@@ -105,6 +108,7 @@ __all__ = [
     "PlanLogin",
     "Policy",
     "Predicate",
+    "Quota",
     "Rate",
     "Recovered",
     "Refused",

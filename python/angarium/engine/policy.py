@@ -13,6 +13,7 @@ from .. import settings as site
 from .tables import (
     Allowance,
     Authentication,
+    Brake,
     Commit,
     Dns,
     Expiry,
@@ -24,6 +25,7 @@ from .tables import (
     ListenerLimits,
     Logins,
     Policy,
+    Quota,
     Reports,
     RetryTable,
     RouteTagRule,
@@ -62,6 +64,8 @@ def compile_policy(settings: site.Settings, *, hooks: Collection[str] = ()) -> P
             required_bytes=int(settings.journal.required),
             best_effort_bytes=int(settings.journal.best_effort),
         ),
+        brake=Brake(failures=settings.delivery.brake.failures, multiple=settings.delivery.brake.multiple),
+        quota=Quota(tenant=int(settings.spool.tenant_quota), below=int(settings.spool.quota_below)),
         reports=reports(settings),
         hooks=hook_tables(settings, hooks),
         commit=Commit(

@@ -212,6 +212,20 @@ class Journal(Struct, frozen=True, kw_only=True):
     best_effort_bytes: int
 
 
+class Brake(Struct, frozen=True, kw_only=True):
+    """policy::Brake: failures of one reason in ten minutes (0: no brake), and times their usual share."""
+
+    failures: int
+    multiple: int
+
+
+class Quota(Struct, frozen=True, kw_only=True):
+    """policy::Quota: bytes of one tenant's open mail (0: no quota), and of free room below which it counts."""
+
+    tenant: int
+    below: int
+
+
 class Dns(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """policy::DnsPolicy: `192.0.2.1:53`, empty for the system's; milliseconds."""
 
@@ -254,6 +268,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     retry: tuple[RetryTable, ...]
     expiry: Expiry
     journal: Journal
+    quota: Quota
+    brake: Brake
     reports: Reports
     hooks: Hooks
     commit: Commit

@@ -236,6 +236,15 @@ class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     other: tuple[Duration, ...] = times("5m 10m 20m 40m 1h 2h 3h")
 
 
+class Brake(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[delivery.brake]: permanent failures of one reason at one provider far above their share wait instead."""
+
+    # In ten minutes; 0: never.
+    failures: Count = 500
+    # Times their usual share.
+    multiple: Annotated[int, Meta(ge=1, le=1_000)] = 10
+
+
 class Delivery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[delivery]: how mail leaves."""
 
@@ -262,6 +271,7 @@ class Delivery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     expire_reports: Duration = time("2d")
     expire_holds: Duration = time("30d")
     retry: Retry = Retry()
+    brake: Brake = Brake()
 
 
 class Reports(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -362,6 +372,10 @@ class Spool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     # Empty: `spool` in the data folder.
     folder: str = ""
     segment: Size = size("64MiB")
+    # While less than `quota_below` is free, a tenant whose waiting mail takes more than this gets 452; 0: no quota.
+    tenant_quota: Size = size("0")
+    # The rest gets 452 when what the spool leaves to others (256 MiB) is reached.
+    quota_below: Size = size("1GiB")
     # One group commit closes at so many records or bytes.
     group_records: Annotated[int, Meta(ge=1, le=4_096)] = 512
     group_size: Size = size("1MiB")

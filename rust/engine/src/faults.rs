@@ -20,11 +20,13 @@ pub enum FaultKind {
     Lost,
     Damage,
     Clock,
+    /// Too many permanent failures at a provider: they are deferrals.
+    Brake,
 }
 
 impl FaultKind {
     pub fn name(self) -> &'static str {
-        ["disk-full", "content-log", "journal", "claims", "lost", "damage", "clock"][self as usize]
+        ["disk-full", "content-log", "journal", "claims", "lost", "damage", "clock", "brake"][self as usize]
     }
 
     pub fn stops_intake(self) -> bool {

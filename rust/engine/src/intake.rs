@@ -115,7 +115,10 @@ impl Intake {
     }
 
     /// May a transaction begin? Asked at MAIL, so that a full disk or queue is told before the body is sent (S4, S5).
-    pub fn takes_mail(&self) -> Result<(), Reply> {
+    pub fn takes_mail(&self, tenant: &str) -> Result<(), Reply> {
+        if self.ledger.refuses_tenant(tenant) {
+            return Err(CommitError::Full.reply());
+        }
         match (self.ledger.takes_mail(), self.ledger.is_faulty()) {
             (true, _) if self.crowded.load(Ordering::Relaxed) => Err(CROWDED),
             (true, _) => Ok(()),

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use angarium_events::EventQueue;
-use angarium_ledger::{CommitError, Ledger, LedgerPolicy, RetryTable, RetryTables};
+use angarium_ledger::{BrakePolicy, CommitError, Ledger, LedgerPolicy, RetryTable, RetryTables};
 use angarium_nouns::Millis;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -327,7 +327,9 @@ fn keeper(intake: &Arc<Intake>, faults: Arc<Faults>) -> Box<Keep> {
         let result = intake.ledger.commit(group, now);
         match &result {
             Ok(()) => {
-                faults.clear(FaultKind::DiskFull);
+                if !intake.ledger.is_short_of_bodies() {
+                    faults.clear(FaultKind::DiskFull);
+                }
                 tell_what_is_wanted(&intake);
             }
             // Shown as what it is by the upkeep.
@@ -359,6 +361,9 @@ fn ledger_policy(table: &Policy) -> LedgerPolicy {
         journal_bytes: table.journal.bytes,
         required_bytes: table.journal.required_bytes,
         best_effort_bytes: table.journal.best_effort_bytes,
+        tenant_quota: table.quota.tenant,
+        quota_below: table.quota.below,
+        brake: BrakePolicy { failures: table.brake.failures, multiple: table.brake.multiple.max(1) },
     }
 }
 

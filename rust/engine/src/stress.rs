@@ -21,7 +21,7 @@ impl Stress {
         let part = |used: u64, of: u64| used * 100 / of.max(1);
         let places = part(u64::from(intake.admission.sessions()), u64::from(limits.sessions));
         let memory = part(intake.budget.in_flight(), limits.bytes_in_flight);
-        let spool = if intake.takes_mail().is_ok() { 0 } else { 75 };
+        let spool = if intake.takes_mail("").is_ok() { 0 } else { 75 };
         self.0.store(row(places.max(memory).max(spool)), Ordering::Relaxed);
     }
 

@@ -122,6 +122,7 @@ impl Watch {
         }
         self.next = now + WATCH_EVERY;
         watch_the_room(intake, faults, now);
+        watch_the_brakes(intake, faults, now);
         let stats = intake.ledger.stats(now);
         let most = intake.policy.load().table.limits.entries;
         intake.crowded.store(stats.depth.iter().sum::<u64>() >= most, Ordering::Relaxed);
@@ -154,6 +155,15 @@ impl Watch {
     }
 }
 
+fn watch_the_brakes(intake: &Intake, faults: &Faults, now: Millis) {
+    let braked = intake.ledger.braked(now);
+    let Some(first) = braked.first() else { return faults.clear(FaultKind::Brake) };
+    let (provider, reason, more) = (&first.provider, first.reason.name(), braked.len() - 1);
+    let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+    let why = format!("failures at {provider} ({reason}) are far above their usual share{more}: deferred for an hour");
+    faults.raise(FaultKind::Brake, why, now);
+}
+
 fn watch_the_room(intake: &Intake, faults: &Faults, now: Millis) {
     if intake.ledger.is_overclaimed() {
         let why = "required followers and legal holds keep as much delivered mail as they may: no new mail is taken";
@@ -161,7 +171,9 @@ fn watch_the_room(intake: &Intake, faults: &Faults, now: Millis) {
     } else {
         faults.clear(FaultKind::Claims);
     }
-    if intake.ledger.takes_mail() || intake.ledger.is_faulty() || intake.ledger.is_overclaimed() {
+    if intake.ledger.is_short_of_bodies() {
+        faults.raise(FaultKind::DiskFull, "no room for large messages", now);
+    } else if intake.ledger.takes_mail() || intake.ledger.is_faulty() || intake.ledger.is_overclaimed() {
         faults.clear(FaultKind::DiskFull);
     } else {
         faults.raise(FaultKind::DiskFull, "no room for new mail", now);

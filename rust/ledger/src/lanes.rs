@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use angarium_nouns::outcome::{Action, Judgement};
 use angarium_nouns::record::EntryState;
-use angarium_nouns::{EnhancedCode, MessageId, Millis, Outcome, Reply, Scope};
+use angarium_nouns::{EnhancedCode, MessageId, Millis, Outcome, Reason, Reply, Scope};
 use angarium_queue::{BackOff, EntryRef, LIMITERS_PER_LANE, LanePlan, LaneRef, Leased, LimiterRef, Take};
 
 use angarium_spool::Family;
@@ -101,6 +101,13 @@ impl Lanes {
 
     pub fn site(&self, lane: LaneRef) -> &str {
         self.get(lane).map_or("", |record| &record.key.site)
+    }
+
+    /// Who takes this lane's mail: the first shared limiter of its plan, else its site; nobody where no route leads.
+    pub fn provider(&self, lane: LaneRef) -> Option<Arc<str>> {
+        let record = self.get(lane).filter(|record| record.refusal.is_none())?;
+        let shared = record.plan.as_ref().and_then(|plan| plan.limiters.first());
+        Some(shared.map_or(record.key.site.as_str(), |limiter| &limiter.key).into())
     }
 
     pub fn all(&self) -> impl Iterator<Item = LaneRef> {
@@ -231,7 +238,7 @@ impl State {
         let served = self.lanes.get(lane).and_then(|record| record.plan.clone());
         let before = served.as_ref().map_or(0, |plan| plan.suspended_until);
         if plan.suspended_until > now {
-            let _ = self.index.sleep_lane(lane, plan.suspended_until, angarium_nouns::Reason::Suspended);
+            let _ = self.index.sleep_lane(lane, plan.suspended_until, Reason::Suspended);
         } else if before > now {
             // Only what a plan suspended is woken by a plan; a lane that failed keeps to its back-off.
             let _ = self.index.wake_lane(lane);
@@ -254,14 +261,22 @@ impl State {
                 continue;
             }
             let Some(plan) = record.plan.clone() else { continue };
+            let same_host = self.uncertain_host(run.lane);
             let (lane, key) = (LaneId(run.lane.to_bits()), record.key.clone());
             let opened = (0..run.connections).filter(|_| self.index.connection_opened(run.lane) == Ok(true)).count();
             let (connections, wake, probe) = (opened as u32, run.wake, run.probe);
             if connections > 0 || wake > 0 {
-                runs.push(LaneRun { lane, key, connections, wake, probe, plan });
+                runs.push(LaneRun { lane, key, connections, wake, probe, same_host, plan });
             }
         }
         runs
+    }
+
+    /// The host that may have the next message of this lane already.
+    fn uncertain_host(&self, lane: LaneRef) -> Option<Arc<str>> {
+        let entry = self.index.first_in_turn(lane)?;
+        self.index.view(entry).filter(|view| view.reason == Reason::Uncertain)?;
+        self.words.of(entry).map(|words| words.host.clone()).filter(|host| !host.is_empty())
     }
 
     /// Gives the answer "no route" to what is due on its lane, `budget` entries at most.

@@ -55,6 +55,9 @@ pub struct LaneRun {
     pub wake: u32,
     /// One probe wakes a lane that slept: a single connection with a single message.
     pub probe: bool,
+    /// Where the next entry's last attempt ended without a reply behind the dot, `name[address]:port`: that host first,
+    /// which knows whether it has the message.
+    pub same_host: Option<Arc<str>>,
     pub plan: Arc<Plan>,
 }
 

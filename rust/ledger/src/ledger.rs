@@ -11,8 +11,10 @@ use parking_lot::{Mutex, RwLock};
 use angarium_nouns::{IdSource, MessageId, Millis};
 use angarium_spool::{BodyFile, BodyReader, BodyWriter, Disk, Family, ReadError, Spool, SpoolSettings};
 
+use crate::brake::{BrakePolicy, Braked};
 use crate::error::{CommitError, FaultKind, OpenError};
 use crate::maintain::Upkeep;
+use crate::quota::Quotas;
 use crate::recover::Opening;
 use crate::retry::RetryTables;
 use crate::state::State;
@@ -54,6 +56,12 @@ pub struct LedgerPolicy {
     pub required_bytes: u64,
     /// Content kept for the other followers and for pins; at the limit the oldest goes (`gap`).
     pub best_effort_bytes: u64,
+    /// Bytes of open mail of one tenant beyond which it gets 452 while room is short; 0: no quota.
+    pub tenant_quota: u64,
+    /// Room is short below so many free bytes: more than where the rest gets 452.
+    pub quota_below: u64,
+    /// When permanent failures become deferrals.
+    pub brake: BrakePolicy,
 }
 
 const HOUR: Millis = 3_600_000;
@@ -75,6 +83,9 @@ impl Default for LedgerPolicy {
             journal_bytes: 4 << 30,
             required_bytes: 16 << 30,
             best_effort_bytes: 1 << 30,
+            tenant_quota: 0,
+            quota_below: 1 << 30,
+            brake: BrakePolicy::default(),
         }
     }
 }
@@ -122,6 +133,7 @@ pub struct Ledger {
     pub(crate) committing: Mutex<()>,
     pub(crate) flushing: Mutex<()>,
     pub(crate) upkeep: Mutex<Upkeep>,
+    pub(crate) quotas: Quotas,
     waker: RwLock<Option<Waker>>,
     shut: AtomicBool,
     /// Required claims are at their limit.
@@ -138,6 +150,7 @@ impl Ledger {
             committing: Mutex::new(()),
             flushing: Mutex::new(()),
             upkeep: Mutex::new(Upkeep::default()),
+            quotas: Quotas::default(),
             waker: RwLock::new(None),
             shut: AtomicBool::new(false),
             overclaimed: AtomicBool::new(false),
@@ -217,6 +230,16 @@ impl Ledger {
     /// A file for a body that is too large for a record. Dropped unfinished it is removed.
     pub fn new_body(&self, id: MessageId) -> Result<BodyWriter, CommitError> {
         Ok(self.spool.new_body(id)?)
+    }
+
+    /// Large messages find no room though small ones may: S4, heals by itself. Touches the disk while it is so.
+    pub fn is_short_of_bodies(&self) -> bool {
+        self.spool.is_short_of_bodies()
+    }
+
+    /// Providers at which permanent failures are held back now.
+    pub fn braked(&self, now: Millis) -> Vec<Braked> {
+        self.state.lock().brakes.list(now)
     }
 
     /// A finished body, to be looked at before its message is kept. Touches the disk.

@@ -6,6 +6,7 @@
 //! Who delivers, who decides routes and who sleeps until something is due stands above.
 #![forbid(unsafe_code)]
 
+mod brake;
 mod checkpoint;
 mod claims;
 mod clock;
@@ -26,6 +27,7 @@ mod listing;
 mod maintain;
 mod orders;
 mod predicate;
+mod quota;
 mod reader;
 mod recover;
 mod remember;
@@ -41,6 +43,7 @@ mod state;
 mod stats;
 mod words;
 
+pub use brake::{BrakePolicy, Braked};
 pub use content::{Content, ContentBody, InlineBody};
 pub use control::{Control, ControlDone, ControlKind};
 pub use error::{CommitError, ControlError, FaultKind, FindError, FollowError, LoadError, OpenError, ReadError};

@@ -11,11 +11,12 @@ use angarium_spool::{ContentRef, Frame, Place};
 use crate::checkpoint::{Step, Writing};
 use crate::error::CommitError;
 use crate::ledger::Ledger;
+use crate::quota::Walk;
 use crate::settle::Change;
 use crate::state::{Kept, State};
 
 /// Slots looked at by one step of a walk.
-const STEPS_AT_ONCE: usize = 16_384;
+pub(crate) const STEPS_AT_ONCE: usize = 16_384;
 /// Between two walks for expired entries.
 const EXPIRY_EVERY: Millis = 60_000;
 /// Between two looks for segments to reclaim or to copy.
@@ -46,6 +47,7 @@ pub(crate) struct Upkeep {
     /// Figures of the spool at the last checkpoint: bytes of journal, bytes and records of content.
     written: (u64, u64, u64),
     copying: Vec<ContentRef>,
+    tenants: Walk,
 }
 
 impl Ledger {
@@ -59,6 +61,7 @@ impl Ledger {
         more |= self.expiry(&mut upkeep, now);
         more |= self.checkpoints(&mut upkeep, now);
         more |= self.copying(&mut upkeep, now);
+        more |= self.count_tenants(&mut upkeep.tenants, now);
         if now >= upkeep.next_reclaim {
             upkeep.next_reclaim = now + RECLAIM_EVERY;
             self.spool.reclaim(now, self.journal_floor(now));

@@ -280,6 +280,7 @@ impl State {
     pub fn wake_all(&mut self) {
         self.asleep.wake_all();
         self.remembered.wake_all();
+        self.brakes.let_go();
         for lane in self.lanes.all().collect::<Vec<_>>() {
             let suspended = self.index.lane(lane).is_some_and(|view| view.asleep_until == Millis::MAX);
             if !suspended {

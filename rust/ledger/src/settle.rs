@@ -11,6 +11,7 @@ use angarium_nouns::record::{EntryState, Fact, Settled, Slept};
 use angarium_nouns::{Millis, Outcome, Reason, Scope};
 use angarium_queue::{Deferral, EntryRef, EntryView};
 
+use crate::brake::{PAUSE, Verdict};
 use crate::facts::Note;
 use crate::lease::{EntryId, LaneId, Lease, LeasedEntry, Settlement, Sleep};
 use crate::ledger::Ledger;
@@ -151,9 +152,35 @@ impl State {
         change.took = result.took;
         change.may_repeat = result.may_repeat || judgement.reason == Reason::Uncertain;
         match judgement.outcome {
-            Outcome::Delivered => self.deliver(&view, change, result.owes_report, now),
+            Outcome::Delivered => {
+                self.note_result(&view, None, now);
+                self.deliver(&view, change, result.owes_report, now);
+            }
             Outcome::Deferred => self.defer(&view, change, now),
+            Outcome::Failed if self.is_braked(&view, change.reason, now) => {
+                change.outcome = Outcome::Deferred;
+                self.defer(&view, change, now);
+            }
             Outcome::Failed => self.fail(&view, change, now),
+        }
+        true
+    }
+
+    fn note_result(&mut self, view: &EntryView, failed: Option<Reason>, now: Millis) -> Verdict {
+        let Some(provider) = view.lane.and_then(|lane| self.lanes.provider(lane)) else { return Verdict::Fails };
+        self.brakes.note(&provider, failed, self.policy.brake, now)
+    }
+
+    /// Too many of these fail at this provider: a failure cannot be undone, a deferral can. The lane is suspended.
+    fn is_braked(&mut self, view: &EntryView, reason: Reason, now: Millis) -> bool {
+        match self.note_result(view, Some(reason), now) {
+            Verdict::Fails => return false,
+            Verdict::Held => {}
+            Verdict::Begins => {
+                if let Some(lane) = view.lane {
+                    let _ = self.index.sleep_lane(lane, now.saturating_add(PAUSE), Reason::Suspended);
+                }
+            }
         }
         true
     }

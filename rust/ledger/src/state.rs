@@ -11,6 +11,7 @@ use angarium_nouns::{Class, Lsn, MessageId, Millis};
 use angarium_queue::{Closed, EntryRef, Index, Message, NodeKey, NodeRef};
 use angarium_spool::Place;
 
+use crate::brake::Brakes;
 use crate::claims::Claims;
 use crate::clock::Freeze;
 use crate::facts::{Facts, KeptBody, Release};
@@ -54,6 +55,7 @@ pub(crate) struct State {
     pub routes: Routes,
     pub lanes: Lanes,
     pub asleep: Asleep,
+    pub brakes: Brakes,
     pub remembered: Remembered,
     pub owed: Owed,
     pub late: Late,

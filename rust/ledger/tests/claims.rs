@@ -1,19 +1,22 @@
-//! What keeps content and facts: followers, pins, legal holds, mail that is open; and what happens at the limits.
+//! What keeps content and facts: followers, pins, legal holds, mail that is open; what happens at the limits; and the
+//! brake on failures.
 
 mod common;
 
 use std::sync::Arc;
 
 use angarium_ledger::{
-    CommitError, Control, ControlKind, Cursor, JournalRecord, Ledger, LedgerPolicy, LedgerSettings, Predicate,
+    Body, BrakePolicy, CommitError, Control, ControlKind, Cursor, Incoming, JournalRecord, Ledger, LedgerPolicy,
+    LedgerSettings, Predicate,
 };
-use angarium_nouns::record::{Claim, Fact, Gap};
+use angarium_nouns::record::{Claim, ContentHead, Fact, Gap, Recipient};
 use angarium_nouns::{MessageId, Millis, Outcome};
 use angarium_spool::SimDisk;
 
 use common::{START, message, settings, settle, take};
 
-const DAY: Millis = 86_400_000;
+const HOUR: Millis = 3_600_000;
+const DAY: Millis = 24 * HOUR;
 
 fn small(required: u64, best_effort: u64) -> LedgerSettings {
     let LedgerSettings { node, spool, policy } = settings();
@@ -257,4 +260,62 @@ fn a_reader_passes_a_torn_stretch_of_the_journal() {
         assert_eq!(told.len(), 1, "live {live}");
         assert_eq!(ledger.stats(START + 40).damaged, 1, "live {live}");
     }
+}
+
+fn of_tenant(ledger: &Ledger, tenant: &str, now: Millis) {
+    let id = ledger.ids().reserve(now);
+    let head = ContentHead { id, received: now, tenant: tenant.into(), ..ContentHead::default() };
+    let to = Recipient { address: "a@x.example".into(), ..Recipient::default() };
+    let body = Body::Inline(vec![b'x'; 1000]);
+    ledger.commit(&[Incoming::prepare(head, &[to], body).expect("prepared")], now).expect("taken");
+}
+
+/// S4: first for the tenant over its quota, and only while room is short.
+#[test]
+fn a_tenant_over_its_quota_waits_first_when_room_is_short() {
+    let disk = SimDisk::new(87);
+    let LedgerSettings { node, spool, policy } = settings();
+    let policy = LedgerPolicy { tenant_quota: 5_000, quota_below: 1 << 20, ..policy };
+    let ledger = start(&disk, &LedgerSettings { node, spool, policy }, START);
+    for _ in 0..10 {
+        of_tenant(&ledger, "large", START);
+        of_tenant(&ledger, "", START);
+    }
+    of_tenant(&ledger, "small", START);
+    let refuses = |now: Millis| {
+        while ledger.maintain(now) {
+            ledger.flush_journal(now).expect("flushed");
+        }
+        ["large", "small", ""].map(|tenant| ledger.refuses_tenant(tenant))
+    };
+    disk.set_capacity(1 << 30);
+    assert_eq!(refuses(START), [false; 3]);
+    disk.set_capacity(disk.used() + (1 << 19));
+    assert_eq!(refuses(START + 10_000), [true, false, false]);
+    assert!(ledger.takes_mail());
+    deliver(&ledger, START + 10_000);
+    assert_eq!(refuses(START + 20_000), [false; 3]);
+}
+
+/// A provider that suddenly refuses everything for one reason: after so many failures the rest waits.
+#[test]
+fn a_flood_of_failures_is_braked() {
+    let disk = SimDisk::new(88);
+    let LedgerSettings { node, spool, policy } = settings();
+    let policy = LedgerPolicy { brake: BrakePolicy { failures: 10, multiple: 10 }, ..policy };
+    let ledger = start(&disk, &LedgerSettings { node, spool, policy }, START);
+    for _ in 0..30 {
+        submit(&ledger, "a@x.example", START).expect("taken");
+    }
+    for lease in take(&ledger, START, 30) {
+        settle(&ledger, &lease, Outcome::Failed, START);
+    }
+    let stats = ledger.stats(START);
+    assert_eq!((stats.failed, stats.deferred), (9, 21));
+    let braked = ledger.braked(START);
+    assert_eq!((braked.len(), braked[0].provider.as_str()), (1, "relay.example"));
+    // Nothing goes there meanwhile; an hour later a probe does.
+    assert!(take(&ledger, START + HOUR - 1, 30).is_empty());
+    assert!(ledger.braked(START + HOUR).is_empty());
+    assert_eq!(take(&ledger, START + HOUR, 30).len(), 1);
 }

@@ -3,7 +3,8 @@
 mod common;
 
 use angarium_ledger::{
-    Control, ControlKind, Cursor, LaneId, Ledger, Plan, PlanLimiter, Predicate, Rate, Route, RouteAnswer, Sleep,
+    Control, ControlKind, Cursor, LaneId, Ledger, Plan, PlanLimiter, Predicate, Rate, Route, RouteAnswer, Settlement,
+    Sleep,
 };
 use angarium_nouns::outcome::Action;
 use angarium_nouns::record::Fact;
@@ -237,4 +238,34 @@ fn a_suspended_limiter_stops_its_lanes_until_then() {
     serve(&ledger, &stopped, START);
     assert_eq!(deliver(&ledger, START + HOUR - 1), 0);
     assert_eq!(deliver(&ledger, START + HOUR), 40);
+}
+
+/// No reply behind the dot: the next attempt is to begin at the host that may have the message, after a restart too.
+#[test]
+fn an_uncertain_entry_goes_to_the_same_host_first() {
+    let disk = SimDisk::new(78);
+    let (ledger, _) = open(&disk, START).unwrap();
+    submit(&ledger, START);
+    let lease = take(&ledger, START, 1).remove(0);
+    let judgement = Judgement { scope: Scope::Recipient, reason: Reason::Uncertain, ..refused(Scope::Recipient) };
+    let settlement = Settlement {
+        id: lease.id,
+        entry: lease.entries[0].entry,
+        number: 0,
+        judgement,
+        reply: None,
+        host: "mx2.example[192.0.2.2]:25",
+        tls: "",
+        may_repeat: true,
+        took: 1,
+    };
+    assert_eq!(ledger.settle(&[settlement], START), [true]);
+    ledger.close(START).unwrap();
+    drop(ledger);
+    disk.restart();
+    let later = START + 2 * HOUR;
+    let (ledger, _) = open(&disk, later).unwrap();
+    route_all(&ledger, later);
+    let runs = ledger.lanes_to_run(later, 10);
+    assert_eq!(runs[0].same_host.as_deref(), Some("mx2.example[192.0.2.2]:25"), "{runs:?}");
 }

@@ -5,6 +5,7 @@
 //! of a write or sync is a content fault (S5).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::disk::{DiskFile, Site};
 use crate::error::{CommitError, ReadError};
@@ -49,7 +50,7 @@ pub struct BodyWriter {
 
 impl BodyWriter {
     pub(crate) fn new(shared: Arc<Shared>, name: String) -> Result<Self, CommitError> {
-        let file = shared.disk.create(&body_path(&name)).map_err(|error| failed(&shared, "made", &error))?;
+        let file = shared.disk.create(&body_path(&name)).map_err(|error| failed(&shared, "made", 0, &error))?;
         Ok(Self { shared, file, name, buffer: Vec::new(), written: 0, crc: 0, finished: false })
     }
 
@@ -67,7 +68,9 @@ impl BodyWriter {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        write_all(&*self.file, &self.buffer, self.written).map_err(|error| failed(&self.shared, "written", &error))?;
+        let room = self.length();
+        write_all(&*self.file, &self.buffer, self.written)
+            .map_err(|error| failed(&self.shared, "written", room, &error))?;
         self.file.start_writeback(self.written, self.buffer.len() as u64);
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
@@ -77,10 +80,13 @@ impl BodyWriter {
     /// Syncs file and folder. Slow: not on the committer, not on a worker of the engine.
     pub fn finish(mut self) -> Result<BodyFile, CommitError> {
         self.flush()?;
-        self.file.sync(Site::BodyFile).map_err(|error| failed(&self.shared, "synced", &error))?;
+        self.file.sync(Site::BodyFile).map_err(|error| failed(&self.shared, "synced", self.written, &error))?;
         let folder = self.shared.disk.sync_folder(BODIES, Site::BodyFolder);
-        folder.map_err(|error| failed(&self.shared, "synced", &error))?;
+        folder.map_err(|error| failed(&self.shared, "synced", self.written, &error))?;
         self.finished = true;
+        // One as large as that which found no room has been kept.
+        let short = &self.shared.bodies_short;
+        let _ = short.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bytes| (bytes <= self.written).then_some(0));
         Ok(BodyFile { name: std::mem::take(&mut self.name), length: self.written, crc: self.crc })
     }
 }
@@ -93,8 +99,10 @@ impl Drop for BodyWriter {
     }
 }
 
-fn failed(shared: &Shared, what: &str, error: &std::io::Error) -> CommitError {
+/// `length`: of the body as far as it has arrived.
+fn failed(shared: &Shared, what: &str, length: u64, error: &std::io::Error) -> CommitError {
     if is_full(error) {
+        shared.bodies_short.store(length + PIECE as u64, Ordering::Relaxed);
         return CommitError::Full;
     }
     shared.fault(Family::Content, &format!("a body file could not be {what}: {error}"))

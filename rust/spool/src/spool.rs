@@ -74,6 +74,8 @@ struct Rest {
 pub struct Shared {
     pub disk: Arc<dyn Disk>,
     pub bodies_made: AtomicU64,
+    /// Bytes that the last body found no room for; 0: they find it.
+    pub bodies_short: AtomicU64,
     settings: SpoolSettings,
     id: u128,
     epoch: u32,
@@ -111,6 +113,7 @@ impl Shared {
         let shared = Self {
             disk,
             bodies_made: AtomicU64::new(0),
+            bodies_short: AtomicU64::new(0),
             settings,
             id: identity.spool,
             epoch: identity.epoch,
@@ -339,6 +342,24 @@ impl Spool {
         }
         let number = self.shared.bodies_made.fetch_add(1, Ordering::Relaxed);
         BodyWriter::new(self.shared.clone(), format!("{id}-{:x}-{number:x}", self.shared.epoch))
+    }
+
+    /// Less than so many bytes are free for new files, or the last one found no room.
+    pub fn is_short_of_room(&self, below: u64) -> bool {
+        self.shared.workshop.refuses_mail() || self.shared.disk.free_bytes().is_ok_and(|free| free < below)
+    }
+
+    /// A body with a file of its own found no room, and there is still none for one as large (S4). Heals by itself.
+    pub fn is_short_of_bodies(&self) -> bool {
+        let short = self.shared.bodies_short.load(Ordering::Relaxed);
+        if short == 0 {
+            return false;
+        }
+        let healed = self.shared.disk.free_bytes().is_ok_and(|free| free >= short);
+        if healed {
+            self.shared.bodies_short.store(0, Ordering::Relaxed);
+        }
+        !healed
     }
 
     pub fn read_body(&self, file: &BodyFile) -> Result<BodyReader, ReadError> {

@@ -176,8 +176,11 @@ fn a_body_on_a_full_disk_is_refused_and_heals() {
     body.write(&vec![1; 3 << 20]).unwrap();
     disk.set_capacity(disk.used());
     assert!(matches!(body.finish(), Err(CommitError::Full)));
-    assert!(!spool.is_faulty(Family::Content));
+    assert!(!spool.is_faulty(Family::Content) && spool.is_short_of_bodies());
+    disk.set_capacity(disk.used() + (1 << 20));
+    assert!(spool.is_short_of_bodies(), "there is room, but not for one as large");
     disk.set_capacity(1 << 40);
+    assert!(!spool.is_short_of_bodies());
     spool.new_body(MessageId(1)).unwrap().finish().unwrap();
 }
 

@@ -104,6 +104,14 @@ impl Index {
         Counts { messages, nodes: self.nodes.slots.used(), lanes: self.lanes.used(), ..self.tally.counts() }
     }
 
+    /// The entry that is first in the line of the flow whose turn it is on this lane.
+    pub fn first_in_turn(&self, lane: LaneRef) -> Option<EntryRef> {
+        let flow = self.lanes[self.lanes.get(lane)?].fair.flows(&self.flows.slots).next()?;
+        let node = self.flows.slots[flow].heap.root;
+        let head = if node == NONE { NONE } else { self.nodes.slots[node].due.head };
+        (head != NONE).then(|| self.entries.reference(head))
+    }
+
     /// When the oldest was received of those entries of this lane that are first in their flow's line.
     pub fn oldest_in_turn(&self, lane: LaneRef) -> Option<Millis> {
         let fair = &self.lanes[self.lanes.get(lane)?].fair;

@@ -15,6 +15,9 @@ use crate::session::budget::Charge;
 pub(super) async fn commit(intake: &Intake, message: Box<Message>, peer: RawFd) -> Result<Answer, Reply> {
     let (id, recipients, size) = (message.id, message.recipients.len() as u64, message.size());
     let (each, refused) = (message.each, message.refused.clone());
+    if intake.ledger.refuses_tenant(&message.tenant) {
+        return Err(CommitError::Full.reply());
+    }
     let (incoming, charge) = record(*message, intake.clock.now())?;
     // Told here, since the committer could only refuse the whole group.
     if incoming.record_len() > intake.ledger.max_record() {

@@ -35,7 +35,7 @@ async fn message(intake: &Intake, submission: Submission, content: Vec<u8>) -> R
     if intake.is_stopping() {
         return Err(SHUTTING_DOWN);
     }
-    intake.takes_mail()?;
+    intake.takes_mail(&submission.tenant)?;
     check_lines(&content)?;
     let policy = intake.policy.load_full();
     let mut message = Box::new(envelope(intake, policy, submission)?);

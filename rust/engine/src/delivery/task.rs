@@ -80,7 +80,12 @@ fn candidates(desk: &Desk, run: &LaneRun) -> Vec<Candidate> {
         let port = if host.port == 0 { plan.port } else { host.port };
         (host.name.as_str(), host.addresses.as_slice(), port)
     });
-    hosts::order(hosts, plan.source, &desk.health, desk.now(), limit)
+    let mut ordered = hosts::order(hosts, plan.source, &desk.health, desk.now(), limit);
+    if let Some(host) = &run.same_host {
+        // queue-and-delivery: what is uncertain goes to the same host first.
+        ordered.sort_by_key(|candidate| candidate.to_string() != **host);
+    }
+    ordered
 }
 
 /// All that is done with one place. An error: nothing got through, it is the next one's turn. A handshake that fails

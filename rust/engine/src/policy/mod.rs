@@ -49,6 +49,10 @@ pub struct Policy {
     pub retry: Vec<RetryTable>,
     pub expiry: Expiry,
     pub journal: Journal,
+    #[serde(default)]
+    pub quota: Quota,
+    #[serde(default)]
+    pub brake: Brake,
     pub reports: Reports,
     pub hooks: Hooks,
     pub commit: Commit,
@@ -192,6 +196,38 @@ impl Default for RetryTable {
             uncertain: minutes(&[15, 30, 60, 120]),
             other: minutes(&[5, 10, 20, 40, 60, 120, 180]), // RFC 5321 4.5.4.1: at least 30 minutes, then longer
         }
+    }
+}
+
+/// When permanent failures of one reason at one provider become deferrals; `failures` 0: never.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Brake {
+    /// In ten minutes.
+    pub failures: u32,
+    /// Times their usual share.
+    pub multiple: u32,
+}
+
+impl Default for Brake {
+    fn default() -> Self {
+        Self { failures: 500, multiple: 10 }
+    }
+}
+
+/// What one tenant's open mail may take while room is short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Quota {
+    /// Bytes; 0: no quota.
+    pub tenant: u64,
+    /// Room is short below so many free bytes.
+    pub below: u64,
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self { tenant: 0, below: 1 << 30 }
     }
 }
 
@@ -371,6 +407,8 @@ impl Default for Policy {
             retry: vec![RetryTable::default()],
             expiry: Expiry::default(),
             journal: Journal::default(),
+            quota: Quota::default(),
+            brake: Brake::default(),
             reports: Reports::default(),
             hooks: Hooks::default(),
             commit: Commit::default(),

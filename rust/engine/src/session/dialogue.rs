@@ -174,7 +174,7 @@ impl Session {
         if most > 0 && self.transactions >= most {
             return Err(TOO_MANY_MESSAGES);
         }
-        self.intake.takes_mail()
+        self.intake.takes_mail(self.tenant())
     }
 
     fn rcpt(&mut self, rcpt: RcptCommand) -> Flow {

@@ -258,6 +258,7 @@ fn an_uncertain_entry_goes_to_the_same_host_first() {
         tls: "",
         may_repeat: true,
         took: 1,
+        owes_report: false,
     };
     assert_eq!(ledger.settle(&[settlement], START), [true]);
     ledger.close(START).unwrap();

@@ -23,7 +23,7 @@ pub use failure::TlsFailure;
 
 use super::desk::Desk;
 use super::hosts::{Candidate, Place};
-use verify::{Anyone, Given, Pinned};
+use verify::Verifier;
 
 /// Configurations kept: one for all that are not verified, one for each certificate of ours, root set and pin set.
 const MAX_CONFIGS: usize = 1_024;
@@ -202,14 +202,9 @@ impl TlsClients {
             Trust::Roots(pem) if pem.is_empty() => {
                 builder.with_root_certificates(Arc::clone(self.system.get_or_init(system_roots)))
             }
-            Trust::Roots(pem) => builder.dangerous().with_custom_certificate_verifier(Arc::new(self.given(pem)?)),
-            Trust::Anyone => {
-                builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone::new(Arc::clone(&self.provider))))
-            }
-            Trust::Pins(pins) => {
-                let pinned = Pinned::new(pins.clone(), Arc::clone(&self.provider));
-                builder.dangerous().with_custom_certificate_verifier(Arc::new(pinned))
-            }
+            Trust::Roots(pem) => verified(builder, self.given(pem)?),
+            Trust::Anyone => verified(builder, Verifier::anyone(Arc::clone(&self.provider))),
+            Trust::Pins(pins) => verified(builder, Verifier::pinned(pins.clone(), Arc::clone(&self.provider))),
         };
         let mut config = match certificate {
             None => builder.with_no_client_auth(),
@@ -229,14 +224,21 @@ impl TlsClients {
         Ok(Arc::clone(configs.entry(key).or_insert(config)))
     }
 
-    fn given(&self, pem: &str) -> Result<Given, TlsFailure> {
+    fn given(&self, pem: &str) -> Result<Arc<Verifier>, TlsFailure> {
         let certificates: Vec<_> =
             CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().map_err(settings)?;
         if certificates.is_empty() {
             return Err(TlsFailure::Settings("the roots of the plan hold no certificate".into()));
         }
-        Given::new(certificates, Arc::clone(&self.provider)).map_err(settings)
+        Verifier::given(certificates, Arc::clone(&self.provider)).map_err(settings)
     }
+}
+
+type Unverified = rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>;
+type Verified = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
+
+fn verified(builder: Unverified, verifier: Arc<Verifier>) -> Verified {
+    builder.dangerous().with_custom_certificate_verifier(verifier)
 }
 
 /// What the system trusts; certificates that cannot be read are left out, as every program does.

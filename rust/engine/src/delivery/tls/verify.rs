@@ -60,72 +60,72 @@ fn names(pin: &Pin, certificate: &CertificateDer<'_>) -> bool {
     }
 }
 
-/// Any certificate will do. Without knowing the peer a signature of its key proves nothing, so it is not looked at,
-/// and peers with odd certificates get TLS too; the handshake still keeps listeners out.
+/// Whom a connection trusts.
 #[derive(Debug)]
-pub struct Anyone(Arc<CryptoProvider>);
-
-impl Anyone {
-    pub fn new(provider: Arc<CryptoProvider>) -> Self {
-        Self(provider)
-    }
+enum Whom {
+    /// Any certificate will do. Without knowing the peer a signature of its key proves nothing, so it is not looked at,
+    /// and peers with odd certificates get TLS too; the handshake still keeps listeners out.
+    Anyone,
+    /// Roots that a site gave: what they have signed is good, and so is a certificate that stands among them itself, as
+    /// a host that signs its own shows it; for the names in it, and dates aside, since the site named this very one.
+    Given { certificates: Vec<CertificateDer<'static>>, by_roots: Arc<WebPkiServerVerifier> },
+    /// A certificate that the records name.
+    Pinned(Vec<Pin>),
 }
 
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _own: &CertificateDer<'_>,
-        _above: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Roots that a site gave: what they have signed is good, and so is a certificate that stands among them itself, as a
-/// host that signs its own shows it; for the names in it, and dates aside, since the site named this very one.
 #[derive(Debug)]
-pub struct Given {
-    certificates: Vec<CertificateDer<'static>>,
-    by_roots: Arc<WebPkiServerVerifier>,
+pub struct Verifier {
+    whom: Whom,
+    provider: Arc<CryptoProvider>,
 }
 
-impl Given {
-    pub fn new(certificates: Vec<CertificateDer<'static>>, provider: Arc<CryptoProvider>) -> Result<Self, Error> {
+impl Verifier {
+    pub fn anyone(provider: Arc<CryptoProvider>) -> Arc<Self> {
+        Arc::new(Self { whom: Whom::Anyone, provider })
+    }
+
+    pub fn pinned(pins: Vec<Pin>, provider: Arc<CryptoProvider>) -> Arc<Self> {
+        Arc::new(Self { whom: Whom::Pinned(pins), provider })
+    }
+
+    pub fn given(
+        certificates: Vec<CertificateDer<'static>>,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Arc<Self>, Error> {
         let mut roots = RootCertStore::empty();
         for certificate in &certificates {
             roots.add(certificate.clone())?;
         }
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
-        Ok(Self { certificates, by_roots: verifier.map_err(|error| Error::General(error.to_string()))? })
+        let by_roots = by_roots(roots, &provider)?;
+        Ok(Arc::new(Self { whom: Whom::Given { certificates, by_roots }, provider }))
     }
 }
 
-impl ServerCertVerifier for Given {
+fn by_roots(roots: RootCertStore, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, Error> {
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    verifier.build().map_err(|error| Error::General(error.to_string()))
+}
+
+fn of_usage(pins: &[Pin], usage: u8) -> impl Iterator<Item = &Pin> {
+    pins.iter().filter(move |pin| pin.usage == usage)
+}
+
+/// Authorities that a record names: out of the chain, or given whole by the record.
+fn anchors(pins: &[Pin], above: &[CertificateDer<'_>]) -> RootCertStore {
+    let mut anchors = RootCertStore::empty();
+    for pin in of_usage(pins, TRUST_ANCHOR) {
+        for certificate in above.iter().filter(|certificate| names(pin, certificate)) {
+            // One that is no authority can anchor nothing; the verification then fails by itself.
+            let _ = anchors.add(certificate.clone().into_owned());
+        }
+        if pin.selector == WHOLE_CERTIFICATE && pin.matching == EXACT {
+            let _ = anchors.add(CertificateDer::from(pin.data.to_vec()));
+        }
+    }
+    anchors
+}
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         own: &CertificateDer<'_>,
@@ -134,11 +134,24 @@ impl ServerCertVerifier for Given {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if self.certificates.contains(own) {
-            verify_server_name(&ParsedCertificate::try_from(own)?, name)?;
-            return Ok(ServerCertVerified::assertion());
+        match &self.whom {
+            Whom::Anyone => Ok(ServerCertVerified::assertion()),
+            Whom::Given { certificates, .. } if certificates.contains(own) => {
+                verify_server_name(&ParsedCertificate::try_from(own)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            Whom::Given { by_roots, .. } => by_roots.verify_server_cert(own, above, name, ocsp, now),
+            Whom::Pinned(pins) if of_usage(pins, END_ENTITY).any(|pin| names(pin, own)) => {
+                Ok(ServerCertVerified::assertion())
+            }
+            Whom::Pinned(pins) => {
+                let anchors = anchors(pins, above);
+                if anchors.is_empty() {
+                    return Err(CertificateError::ApplicationVerificationFailure.into());
+                }
+                by_roots(anchors, &self.provider)?.verify_server_cert(own, above, name, ocsp, now)
+            }
         }
-        self.by_roots.verify_server_cert(own, above, name, ocsp, now)
     }
 
     fn verify_tls12_signature(
@@ -147,82 +160,9 @@ impl ServerCertVerifier for Given {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.by_roots.verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.by_roots.verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.by_roots.supported_verify_schemes()
-    }
-}
-
-/// A certificate that the records name.
-#[derive(Debug)]
-pub struct Pinned {
-    pins: Vec<Pin>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl Pinned {
-    pub fn new(pins: Vec<Pin>, provider: Arc<CryptoProvider>) -> Self {
-        Self { pins, provider }
-    }
-
-    fn of_usage(&self, usage: u8) -> impl Iterator<Item = &Pin> {
-        self.pins.iter().filter(move |pin| pin.usage == usage)
-    }
-
-    /// Authorities that a record names: out of the chain, or given whole by the record.
-    fn anchors(&self, above: &[CertificateDer<'_>]) -> RootCertStore {
-        let mut anchors = RootCertStore::empty();
-        for pin in self.of_usage(TRUST_ANCHOR) {
-            for certificate in above.iter().filter(|certificate| names(pin, certificate)) {
-                // One that is no authority can anchor nothing; the verification then fails by itself.
-                let _ = anchors.add(certificate.clone().into_owned());
-            }
-            if pin.selector == WHOLE_CERTIFICATE && pin.matching == EXACT {
-                let _ = anchors.add(CertificateDer::from(pin.data.to_vec()));
-            }
+        if matches!(self.whom, Whom::Anyone) {
+            return Ok(HandshakeSignatureValid::assertion());
         }
-        anchors
-    }
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        own: &CertificateDer<'_>,
-        above: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        if self.of_usage(END_ENTITY).any(|pin| names(pin, own)) {
-            return Ok(ServerCertVerified::assertion());
-        }
-        let anchors = self.anchors(above);
-        if anchors.is_empty() {
-            return Err(CertificateError::ApplicationVerificationFailure.into());
-        }
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(anchors), Arc::clone(&self.provider));
-        let verifier = verifier.build().map_err(|error| Error::General(error.to_string()))?;
-        verifier.verify_server_cert(own, above, name, ocsp, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
         verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
@@ -232,6 +172,9 @@ impl ServerCertVerifier for Pinned {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        if matches!(self.whom, Whom::Anyone) {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
         verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 

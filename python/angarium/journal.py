@@ -1,6 +1,6 @@
 """The journal as Python reads it: facts with names and texts, and followers that keep their own place.
 
-A fact comes out of the engine as a MessagePack array and the strings that it speaks of (rust/core/nouns/src/record/fact.rs);
+A fact comes out of the engine as a MessagePack array and the strings that it speaks of (nouns, record/fact.rs);
 `fact_of` makes it one of the frozen structs here, by a table of its fields. A follower's whole state is its cursor: it
 is written down durably behind each batch that the follower has taken, so a crash repeats a batch and never skips one.
 Fields that a later version adds behind the known ones are left out; an unknown kind of fact is a `Strange`.

@@ -57,6 +57,8 @@ pub enum Offers {
     Old,
     /// Everything, and STARTTLS as long as the connection is in the clear.
     StartTls,
+    /// The same without REQUIRETLS.
+    PlainTls,
     /// All that a careful relay offers.
     Careful,
     Lmtp,
@@ -226,9 +228,10 @@ impl Talk {
             ("ehlo", Offers::OnlyPipelining) => "250-peer\r\n250 PIPELINING\r\n",
             ("ehlo", Offers::Small) => "250-peer\r\n250-PIPELINING\r\n250 SIZE 100\r\n",
             ("ehlo", Offers::Old) => "502 5.5.1 what\r\n",
-            ("ehlo", Offers::StartTls) if !self.secure => {
+            ("ehlo", Offers::StartTls | Offers::PlainTls) if !self.secure => {
                 "250-peer\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 STARTTLS\r\n"
             }
+            ("ehlo", Offers::PlainTls) => "250-peer\r\n250 8BITMIME\r\n",
             ("ehlo", Offers::StartTls) => "250-peer\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 REQUIRETLS\r\n",
             ("ehlo", Offers::Careful) => {
                 "250-peer\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-DSN\r\n250-MT-PRIORITY MIXER\r\n250-DELIVERBY 60\r\n\

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::peer::{self, Offers};
 use crate::tls::Authority;
-use angarium_ledger::{Plan, Protocol};
+use angarium_ledger::{Plan, Protocol, SignedEightBit};
 use angarium_nouns::envelope::BodyType;
 use angarium_nouns::outcome::Outcome;
 use angarium_nouns::record::{ContentHead, Recipient, Settled, Slept};
@@ -223,6 +223,21 @@ async fn needs() {
         assert_eq!(got, want, "{name}");
         house.stop().await;
     }
+}
+
+/// Signed content that the peer cannot take goes as it is where the site says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signed_content_goes_as_it_is_where_the_site_says_so() {
+    let body = "DKIM-Signature: b\r\n\r\nä\r\n";
+    let peer = peer::start(&["220 sink"], Offers::OnlyPipelining).await;
+    let plan = Plan { signed_eight_bit: SignedEightBit::Send, ..plan(&[peer.port]) };
+    let mut house = House::open(Protocol::Smtp, plan, quick());
+    let head = ContentHead { body_type: BodyType::EightBitMime, ..ContentHead::default() };
+    house.submit_head(ContentHead { sender: "a@b.example".into(), ..head }, &["r@x.example"], body.as_bytes());
+    let (settled, _) = house.wait(1, 0).await;
+    assert_eq!(words(&settled[0]), "delivered/done");
+    assert_eq!(peer.seen.taken.lock()[0].body, body);
+    house.stop().await;
 }
 
 /// Refusals in the middle of a large body, and a peer that stops reading in it.

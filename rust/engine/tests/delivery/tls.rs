@@ -5,7 +5,7 @@ use crate::house::{House, plan, quick};
 use crate::peer::{self, Offers, Peer};
 use angarium_engine::delivery::rules;
 use angarium_ledger::{ClientCertificate, Pin, Plan, Protocol, TlsLevel};
-use angarium_nouns::record::Settled;
+use angarium_nouns::record::{ContentHead, EntryState, REQUIRE_TLS, Settled};
 use aws_lc_rs::digest;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::RootCertStore;
@@ -336,6 +336,26 @@ async fn a_message_may_demand_more_than_the_plan() {
         let (settled, slept): (Vec<Settled>, _) =
             house.wait(usize::from(want.is_none()), usize::from(want.is_some())).await;
         assert_eq!((settled.len(), slept.first().map(|fact| fact.rule)), (usize::from(want.is_none()), want));
+        house.stop().await;
+    }
+}
+
+/// RFC 8689 4.2.1: the next host may promise what this one does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_promise_tls_is_passed_over() {
+    use Offers::{PlainTls, StartTls};
+    for (second, want) in [(StartTls, (250, EntryState::Delivered)), (PlainTls, (550, EntryState::Failed))] {
+        let authority = Authority::new();
+        let server = authority.issue(&["mx.example"]).server();
+        let first = peer::start_with(&[GOOD], PlainTls, Some(Arc::clone(&server))).await;
+        let second = peer::start_with(&[GOOD], second, Some(server)).await;
+        let hosts = plan(&[first.port, second.port]).hosts;
+        let plan = Plan { hosts, roots: authority.pem.clone(), ..at(TlsLevel::Verify) };
+        let mut house = House::open_with_demand(Protocol::Smtp, plan, quick(), REQUIRE_TLS);
+        let head = ContentHead { tls_demand: REQUIRE_TLS, ..ContentHead::default() };
+        house.submit_head(head, &["r@x.example"], BODY);
+        let (settled, _) = house.wait(1, 0).await;
+        assert_eq!((settled[0].code, settled[0].state), want);
         house.stop().await;
     }
 }

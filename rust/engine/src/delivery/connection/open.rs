@@ -4,6 +4,7 @@
 
 use angarium_ledger::Protocol;
 use angarium_nouns::outcome::{Judgement, Phase, Reason, judge};
+use angarium_nouns::record::REQUIRE_TLS;
 use angarium_nouns::reply::Reply;
 use angarium_smtp::{ClientError, Command, Extensions};
 
@@ -56,6 +57,7 @@ impl Connection {
         expect_positive(Phase::Greeting, greeting)?;
         self.hello().await?;
         self.secure().await?;
+        self.promise_tls()?;
         self.login().await?;
         // RFC 9422 4.
         let limits = self.wire.client.capabilities().limits;
@@ -105,6 +107,16 @@ impl Connection {
         self.handshake().await?;
         // What was offered in the clear counts no more (RFC 3207 4.2).
         self.hello().await
+    }
+
+    /// RFC 8689 4.2.1: a host that does not promise TLS for the rest of the way is passed over; the last one gets no mail
+    /// either, and says so for each message.
+    fn promise_tls(&self) -> Result<(), Failure> {
+        let wanted = self.errand.run.key.tls >= REQUIRE_TLS && !self.errand.last_host;
+        if wanted && !self.wire.client.capabilities().has(Extensions::REQUIRETLS) {
+            return Err(Failure::of(Reason::Tls, rules::REQUIRE_TLS));
+        }
+        Ok(())
     }
 
     async fn handshake(&mut self) -> Result<(), Failure> {

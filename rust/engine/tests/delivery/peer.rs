@@ -224,14 +224,13 @@ impl Talk {
             ("ehlo", Offers::Everything) => {
                 "250-peer\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 SIZE\r\n"
             }
-            ("ehlo", Offers::NoPipelining) => "250-peer\r\n250 8BITMIME\r\n",
             ("ehlo", Offers::OnlyPipelining) => "250-peer\r\n250 PIPELINING\r\n",
             ("ehlo", Offers::Small) => "250-peer\r\n250-PIPELINING\r\n250 SIZE 100\r\n",
             ("ehlo", Offers::Old) => "502 5.5.1 what\r\n",
             ("ehlo", Offers::StartTls | Offers::PlainTls) if !self.secure => {
                 "250-peer\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 STARTTLS\r\n"
             }
-            ("ehlo", Offers::PlainTls) => "250-peer\r\n250 8BITMIME\r\n",
+            ("ehlo", Offers::NoPipelining | Offers::PlainTls) => "250-peer\r\n250 8BITMIME\r\n",
             ("ehlo", Offers::StartTls) => "250-peer\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 REQUIRETLS\r\n",
             ("ehlo", Offers::Careful) => {
                 "250-peer\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-DSN\r\n250-MT-PRIORITY MIXER\r\n250-DELIVERBY 60\r\n\

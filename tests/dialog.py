@@ -125,12 +125,26 @@ def unescape(text: str) -> bytes:
     return b"".join(pieces())
 
 
-class Player:
-    """Plays a dialog over a stream. `kept` gives the messages that the server kept, if anybody can tell."""
+SESSION = re.compile(r"^([45]\d\d .*) \[[0-9a-f]+\]$")
 
-    def __init__(self, stream: trio.abc.Stream, *, kept: Callable[[], list[bytes]] | None = None) -> None:
+
+class Player:
+    """Plays a dialog over a stream.
+
+    `kept` gives the messages that the server kept, if anybody can tell. `names_session`: refusals may end with the name
+    of their session, which no dialog can know.
+    """
+
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        *,
+        kept: Callable[[], list[bytes]] | None = None,
+        names_session: bool = False,
+    ) -> None:
         self.stream = stream
         self.kept = kept
+        self.names_session = names_session
         self.seen = 0
         self.unread = b""
 
@@ -170,6 +184,8 @@ class Player:
                     continue
                 self.unread = line.encode() + b"\r\n" + self.unread
                 return
+            if self.names_session:
+                line = SESSION.sub(r"\1", line)
             if line == step.text or fnmatchcase(line, step.text.replace("[", "[[]")):
                 return
             raise DialogError(f"{dialog.name}:{step.number}: expected {step.text!r}, got {line!r}")

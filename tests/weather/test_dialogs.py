@@ -90,7 +90,7 @@ address = "127.0.0.1:{control}"
 @pytest.mark.parametrize("number", range(len(PLAYED)), ids=[dialog.name for dialog in PLAYED])
 async def test_server(port: int, number: int) -> None:
     async with await trio.open_tcp_stream(host(number), port) as stream:
-        await Player(stream).play(PLAYED[number])
+        await Player(stream, names_session=True).play(PLAYED[number])
 
 
 def test_most_are_played() -> None:

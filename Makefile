@@ -64,10 +64,12 @@ wheel: $(VENV)/.tools
 	$(BIN)/maturin build --release --locked --out dist
 	$(BIN)/maturin sdist --out dist
 
-# The sdist holds all that a build needs: a wheel is built from it alone.
+# The sdist holds all that a build needs: a wheel is built from it alone. Its files are older than what an earlier one
+# left in target, so our own crates are built anew.
 sdist-check: $(VENV)/.tools
 	rm -rf target/sdist && $(BIN)/maturin sdist --out target/sdist
 	cd target/sdist && tar xzf *.tar.gz && cd */ && cargo metadata --locked --no-deps --format-version 1 >/dev/null
+	rm -rf target/release/.fingerprint/angarium-*
 	CARGO_TARGET_DIR=$(CURDIR)/target $(PIP) wheel --no-deps --wheel-dir target/sdist target/sdist/*.tar.gz
 
 install: $(VENV)/.installed

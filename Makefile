@@ -50,7 +50,7 @@ bench-tools: install $(VENV)/.tools
 	cargo build --release --locked -p angarium-engine --example flood
 	cargo build --release --locked -p angarium-message --example parse_speed
 	cargo build --release --locked -p angarium-auth --example auth_speed
-	$(PIP) install 'aiosmtpd>=1.4' 'dkimpy>=1.1.8'
+	$(PIP) install 'aiosmtpd>=1.4' 'dkimpy[ed25519]>=1.1.8'
 
 fuzz:
 	FUZZ_SECONDS=$(FUZZ_SECONDS) ci/fuzz

@@ -104,10 +104,10 @@ impl Lanes {
     }
 
     /// Who takes this lane's mail: the first shared limiter of its plan, else its site; nobody where no route leads.
-    pub fn provider(&self, lane: LaneRef) -> Option<Arc<str>> {
+    pub fn provider(&self, lane: LaneRef) -> Option<&str> {
         let record = self.get(lane).filter(|record| record.refusal.is_none())?;
         let shared = record.plan.as_ref().and_then(|plan| plan.limiters.first());
-        Some(shared.map_or(record.key.site.as_str(), |limiter| &limiter.key).into())
+        Some(shared.map_or(&record.key.site, |limiter| &limiter.key))
     }
 
     pub fn all(&self) -> impl Iterator<Item = LaneRef> {

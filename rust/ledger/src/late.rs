@@ -51,16 +51,6 @@ impl Late {
     }
 }
 
-/// When the sender of this recipient wants to be told that it waits; `None`: never.
-fn told_at(head: &ContentHead, recipient: &Recipient, policy: &LedgerPolicy) -> Option<Millis> {
-    if !recipient.may_report || report_address(head, recipient).is_empty() || recipient.notify.is_never() {
-        return None;
-    }
-    let asked = recipient.notify.wants_delay() && policy.delay_after > 0;
-    let delay = asked.then(|| head.received.saturating_add(policy.delay_after));
-    [delay, head.notify_by].into_iter().flatten().min()
-}
-
 impl LateAsk {
     pub fn of(head: &ContentHead, recipients: &[Recipient]) -> Self {
         let may = |recipient: &&Recipient| {
@@ -98,7 +88,8 @@ impl Ledger {
         let mut next: Option<Millis> = None;
         for debt in debts {
             let Some(recipient) = recipients.get(debt.view.number as usize) else { continue };
-            let Some(at) = told_at(&content.head, recipient, policy) else { continue };
+            let ask = LateAsk::of(&content.head, std::slice::from_ref(recipient));
+            let Some(at) = ask.due(content.head.received, policy) else { continue };
             // What is not to be sent before then (FUTURERELEASE) is not late until as long after.
             let at = if is_early(&debt.view, now) { at.max(debt.view.due + (at - content.head.received)) } else { at };
             if at <= now {

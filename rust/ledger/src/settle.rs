@@ -168,7 +168,7 @@ impl State {
 
     fn note_result(&mut self, view: &EntryView, failed: Option<Reason>, now: Millis) -> Verdict {
         let Some(provider) = view.lane.and_then(|lane| self.lanes.provider(lane)) else { return Verdict::Fails };
-        self.brakes.note(&provider, failed, self.policy.brake, now)
+        self.brakes.note(provider, failed, self.policy.brake, now)
     }
 
     /// Too many of these fail at this provider: a failure cannot be undone, a deferral can. The lane is suspended.

@@ -27,7 +27,7 @@ const HASHED_ON_THE_WORKER: usize = 32 << 10;
 /// Verified on the worker: an RSA signature of 2048 bits takes 30 µs.
 const VERIFIED_ON_THE_WORKER: usize = 2;
 /// Read of a body file at once.
-const PIECE: usize = 256 << 10;
+pub(super) const PIECE: usize = 256 << 10;
 /// All of it together. RFC 7208 4.6.4 asks for 20 s at least for SPF alone; clients wait ten minutes.
 const PATIENCE: Millis = 30_000;
 const RESULTS: &str = "Authentication-Results";
@@ -143,12 +143,7 @@ impl Look {
         let mut inspection = Inspection::begin(&header, &start);
         inspection.body(&start[header.body_start()..]);
         let (forged, findings) = (self.forged(&header), self.findings(&start));
-        let mut piece = vec![0; PIECE];
-        while at < file.length {
-            let left = (file.length - at).min(PIECE as u64) as usize;
-            read_full(&reader, &mut piece[..left], &mut at)?;
-            inspection.body(&piece[..left]);
-        }
+        read_rest(&reader, at, file.length, |piece| inspection.body(piece))?;
         Some(Looked { judge: inspection.finish(self.session), forged, findings, is_long: true })
     }
 
@@ -179,6 +174,17 @@ pub(super) fn read_full(reader: &BodyReader, into: &mut [u8], at: &mut u64) -> O
         let count = reader.read_at(&mut into[filled..], *at).ok().filter(|count| *count > 0)?;
         filled += count;
         *at += count as u64;
+    }
+    Some(())
+}
+
+/// Gives everything from `at` to the end of a body of this length, piece by piece.
+pub(super) fn read_rest(reader: &BodyReader, mut at: u64, length: u64, mut take: impl FnMut(&[u8])) -> Option<()> {
+    let mut piece = vec![0; PIECE];
+    while at < length {
+        let left = (length - at).min(PIECE as u64) as usize;
+        read_full(reader, &mut piece[..left], &mut at)?;
+        take(&piece[..left]);
     }
     Some(())
 }

@@ -18,13 +18,12 @@ use angarium_nouns::record::{ContentHead, Variant};
 use angarium_nouns::{Millis, Reply};
 use serde_bytes::ByteBuf;
 
-use super::authenticate::read_full;
+use super::authenticate::{PIECE, read_full, read_rest};
 use super::{Message, SIGNATURES};
 use crate::delivery::render::{self, Rendered};
 use crate::intake::Intake;
 use crate::signing::{Keys, Row, Signed};
 
-const PIECE: usize = 256 << 10;
 const UNSIGNED: Reply = Reply::new(451, (4, 3, 0), "Local error in processing, try again later");
 
 /// The chain that a message came with, and what became of it.
@@ -169,12 +168,7 @@ impl Work {
         }
         let mut bodies = self.chosen.bodies();
         bodies.update(&start[header.body_start()..]);
-        let mut piece = vec![0; PIECE];
-        while at < file.length {
-            let left = (file.length - at).min(PIECE as u64) as usize;
-            read_full(&reader, &mut piece[..left], &mut at)?;
-            bodies.update(&piece[..left]);
-        }
+        read_rest(&reader, at, file.length, |piece| bodies.update(piece))?;
         Some(self.fields(&start[..header.body_start()], &bodies.finish()))
     }
 
